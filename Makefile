@@ -1,0 +1,85 @@
+# Everything goes through here: the first target that needs it makes .venv.
+# Help reads the comment after a target: "## time | what it does".
+
+# The first of these that is Python 3.11 to 3.13 makes .venv; name one to choose.
+PYTHON ?= python3 python3.13 python3.12 python3.11
+PY := .venv/bin/python
+READY := .venv/.ready
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+# One thread per process: the tensors are small, and the bits do not depend on the machine.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.PHONY: help setup lock test lint format reproduce-toy reproduce-vae reproduce-rl reproduce clean
+.DEFAULT_GOAL := help
+
+help: ## at once | this list
+	@echo "make TARGET [PRESET=smoke|quick|paper] [PYTHON=python3.12] [ARGS=...]"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \([^|]*\) | \(.*\)$$/\1|\2|\3/p' Makefile \
+		| while IFS='|' read -r target time what; do \
+			printf '  %-15s %-15s %s\n' "$$target" "$$time" "$$what"; \
+		done
+
+setup: $(READY) ## 1 to 5 min | make .venv from requirements.txt (about 6 GB, torch with CUDA)
+
+$(READY): requirements.txt
+	@for python in $(PYTHON); do \
+		if $$python -c '$(SUPPORTED)' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "make: no Python 3.11 to 3.13 among: $(PYTHON). Name one: make setup PYTHON=python3.12" >&2; \
+		exit 1; \
+	fi; \
+	$(PY) -m pip --version >/dev/null 2>&1 || $$found -m venv --clear .venv
+	@uv=$$(command -v uv) || { \
+		uv=.venv/bin/uv; \
+		$(PY) -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.txt)"; \
+	}; \
+	$$uv pip install --python $(PY) -r requirements.txt
+	@touch $@
+
+# The seds drop what every line would repeat: that Python is below 3.14.
+lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest versions
+	@{ \
+		echo "# Exact versions for Python 3.11 to 3.13 on every platform."; \
+		echo "# Written by 'make lock' from the bounds in pyproject.toml."; \
+		.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+			--upgrade --no-emit-index-url --no-header --no-annotate --quiet \
+		| sed -e "s/python_full_version < '3.14' and //" \
+			-e "s/ and python_full_version < '3.14'//" \
+			-e "s/ ; python_full_version < '3.14'$$//"; \
+	} >requirements.txt.new
+	@grep -q '^torch==' requirements.txt.new || { rm requirements.txt.new; exit 1; }
+	@mv requirements.txt.new requirements.txt
+
+test: $(READY) ## 5 min | run the tests but the slow ones (these: make test ARGS='-m slow')
+	$(PY) -m pytest -q -m "not slow" $(ARGS)
+
+lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: $(READY) ## 1 s | sort imports, mend what ruff can, format
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# Paper preset for the toy, quick for the rest, unless PRESET says otherwise.
+reproduce-toy: PRESET ?= paper
+reproduce-toy: $(READY) ## 1 min | the toy figures, at the paper's settings
+	$(PY) -m experiments.toy preset=toy/$(PRESET) $(ARGS)
+
+reproduce-vae: PRESET ?= quick
+reproduce-vae: $(READY) ## minutes | the discrete VAE: curves, figures and tables
+	$(PY) -m experiments.vae preset=vae/$(PRESET) $(ARGS)
+
+reproduce-rl: PRESET ?= quick
+reproduce-rl: $(READY) ## minutes | policy gradients: rewards, variances and the table
+	$(PY) -m experiments.rl preset=rl/$(PRESET) $(ARGS)
+
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## all of the above | the three families, resuming what is unfinished
+
+clean: ## at once | remove caches and builds; .venv, runs and results stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
