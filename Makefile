@@ -22,6 +22,7 @@ help: ## at once | this list
 		done
 
 setup: $(READY) ## 1 to 5 min | make .venv from requirements.txt (about 6 GB, torch with CUDA)
+	@echo "ready: .venv with $$($(PY) --version)"
 
 $(READY): requirements.txt
 	@for python in $(PYTHON); do \
@@ -78,7 +79,7 @@ reproduce-rl: PRESET ?= quick
 reproduce-rl: $(READY) ## minutes | policy gradients: rewards, variances and the table
 	$(PY) -m experiments.rl preset=rl/$(PRESET) $(ARGS)
 
-reproduce: reproduce-toy reproduce-vae reproduce-rl ## all of the above | the three families, resuming what is unfinished
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## the three's sum | the three families, resuming what is unfinished
 
 clean: ## at once | remove caches and builds; .venv, runs and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

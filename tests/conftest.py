@@ -28,7 +28,6 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
 
 @pytest.fixture
