@@ -79,7 +79,7 @@ reproduce-rl: PRESET ?= quick
 reproduce-rl: $(READY) ## minutes | policy gradients: rewards, variances and the table
 	$(PY) -m experiments.rl preset=rl/$(PRESET) $(ARGS)
 
-reproduce: reproduce-toy reproduce-vae reproduce-rl ## the three's sum | the three families, resuming what is unfinished
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## their sum | the three families, resuming what is unfinished
 
 clean: ## at once | remove caches and builds; .venv, runs and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
