@@ -11,7 +11,8 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help setup lock test lint format reproduce-toy reproduce-vae reproduce-rl reproduce clean
+.PHONY: help setup lock test lint format reproduce-toy reproduce-vae reproduce-rl reproduce \
+	dashboard clean
 .DEFAULT_GOAL := help
 
 help: ## at once | this list
@@ -80,6 +81,9 @@ reproduce-rl: $(READY) ## minutes | policy gradients: rewards, variances and the
 	$(PY) -m experiments.rl preset=rl/$(PRESET) $(ARGS)
 
 reproduce: reproduce-toy reproduce-vae reproduce-rl ## their sum | the three families, resuming what is unfinished
+
+dashboard: $(READY) ## at once | the curves: W&B's terminal dashboard, or the address when online
+	@$(PY) -m scripts.dashboard $(ARGS)
 
 clean: ## at once | remove caches and builds; .venv, runs and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

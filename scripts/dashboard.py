@@ -1,0 +1,53 @@
+"""Show the runs: W&B's terminal dashboard on runs/wandb, or the project's address when online.
+
+make dashboard          or          python -m scripts.dashboard [RUNS]
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from experiments.config import Tracking
+from experiments.tracking import wandb_mode
+
+
+def addresses(runs: Path) -> list[str]:
+    """Project addresses that online runs left in their folders, the newest first."""
+    files = sorted(runs.rglob("wandb.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = (json.loads(file.read_text()).get("address") for file in files)
+    return list(dict.fromkeys(address for address in found if address))
+
+
+def look(runs: Path, program: Path, online: bool, terminal: bool) -> tuple[str, list[str]]:
+    """What to say, and the command to run (empty for none)."""
+    mirror = runs / "wandb"
+    offline = any(mirror.glob("offline-run-*"))
+    if online and (found := addresses(runs)):
+        return "\n".join(found), []
+    if not program.exists():
+        return "wandb is not installed here: make setup", []
+    if not any(mirror.glob("*run-*")):
+        return f"no runs under {mirror} yet: make reproduce-toy makes some in a minute", []
+    if not terminal:
+        return f"in a terminal: {program} leet {mirror}", []
+    hint = f"logged in; to send these runs: {program} sync {mirror}/offline-run-*"
+    return hint if online and offline else "", [str(program), "leet", str(mirror)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"))
+    runs = parser.parse_args().runs
+    program = Path(sys.executable).with_name("wandb")
+    online = wandb_mode(Tracking()) == "online"
+    text, command = look(runs, program, online, sys.stdout.isatty())
+    if text:
+        print(text, flush=True)
+    if command:
+        os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
