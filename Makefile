@@ -38,7 +38,7 @@ $(READY): requirements.txt
 		uv=.venv/bin/uv; \
 		$(PY) -m pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.txt)"; \
 	}; \
-	$$uv pip install --python $(PY) -r requirements.txt
+	$$uv pip install --python $(PY) --compile-bytecode -r requirements.txt
 	@touch $@
 
 # The seds drop what every line would repeat: that Python is below 3.14.
