@@ -1,0 +1,137 @@
+"""Every estimator by name, with what is claimed of it.
+
+An estimator is `name(f, dist, *, samples, noise, generator, b, ...) -> Estimate`. With `noise` it
+is a pure function. Adding one: a file here and a row in ESTIMATORS; the tests run over the rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from relax.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Noise,
+    Normal,
+    RandomSource,
+)
+from relax.estimators.concrete import concrete
+from relax.estimators.dlax import dlax
+from relax.estimators.estimate import Estimate
+from relax.estimators.lax import lax
+from relax.estimators.muprop import muprop
+from relax.estimators.nvil import nvil
+from relax.estimators.pathwise import pathwise
+from relax.estimators.rebar import rebar
+from relax.estimators.reinforce import reinforce
+from relax.estimators.relax import relax
+from relax.estimators.straight_through import straight_through
+
+__all__ = [
+    "ESTIMATORS",
+    "Entry",
+    "concrete",
+    "dlax",
+    "get",
+    "lax",
+    "muprop",
+    "noise",
+    "noise_maker",
+    "nvil",
+    "pathwise",
+    "rebar",
+    "reinforce",
+    "relax",
+    "straight_through",
+]
+
+DISCRETE = (Bernoulli, Categorical)
+EVERY = (Bernoulli, Categorical, Normal)
+
+
+def uniform_noise(
+    dist: Distribution, samples: int, generator: RandomSource, coupled: bool
+) -> Noise:
+    """(u, v), what most estimators need."""
+    return dist.noise(samples, generator, coupled)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is claimed of an estimator.
+
+    unbiased: for every f that it accepts, whatever its own parameters.
+    evaluations: of f per estimate, at its default number of samples.
+    differentiable: whether f must be.
+    distributions: where it has a meaning.
+    noise: makes the noise it is a pure function of.
+    """
+
+    function: Callable[..., Estimate]
+    unbiased: bool
+    evaluations: int
+    differentiable: bool
+    distributions: tuple[type[Distribution], ...]
+    noise: Callable[[Distribution, int, RandomSource, bool], Noise] = uniform_noise
+
+
+ESTIMATORS: dict[str, Entry] = {
+    "reinforce": Entry(reinforce, True, 1, False, EVERY),
+    "nvil": Entry(nvil, True, 1, False, EVERY),
+    "muprop": Entry(muprop, True, 2, True, DISCRETE),
+    "rebar": Entry(rebar, True, 3, True, DISCRETE),
+    "relax": Entry(relax, True, 1, False, DISCRETE),
+    "dlax": Entry(dlax, True, 1, False, DISCRETE),
+    "lax": Entry(lax, True, 1, False, (Normal,)),
+    "pathwise": Entry(pathwise, True, 1, True, (Normal,)),
+    "concrete": Entry(concrete, False, 1, True, DISCRETE),
+    "straight_through": Entry(straight_through, False, 1, True, DISCRETE),
+}
+
+
+def noise(
+    estimator: str | Callable[..., Estimate],
+    dist: Distribution,
+    samples: int | None = None,
+    generator: RandomSource = None,
+    coupled: bool = False,
+) -> Any:
+    """The noise that makes `estimator` a pure function: a NamedTuple of tensors, mostly (u, v).
+
+    estimator: a name, or the function, possibly with arguments bound by functools.partial.
+    samples: K, by default the estimator's own. coupled: leave v out, so that z~ = z in value.
+    """
+    if isinstance(estimator, str):
+        estimator = get(estimator).function
+    function, bound = _unwrap(estimator)
+    if samples is None:
+        default = inspect.signature(function).parameters["samples"].default
+        samples = bound.get("samples", default)
+    return noise_maker(function)(dist, samples, generator, coupled)
+
+
+def noise_maker(estimator: Callable[..., Estimate]) -> Callable[..., Any]:
+    """The maker in ESTIMATORS; the common one for a function that is not listed."""
+    function, _ = _unwrap(estimator)
+    makers = (entry.noise for entry in ESTIMATORS.values() if entry.function is function)
+    return next(makers, uniform_noise)
+
+
+def get(name: str) -> Entry:
+    """The entry of an estimator; a ValueError that lists the known ones otherwise."""
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]
+
+
+def _unwrap(estimator: Callable[..., Estimate]) -> tuple[Callable[..., Estimate], dict]:
+    bound: dict = {}
+    while isinstance(estimator, partial):
+        bound = {**estimator.keywords, **bound}
+        estimator = estimator.func
+    return estimator, bound

@@ -1,0 +1,140 @@
+"""What every estimator takes and returns: draws, evaluations of f, and the checks between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relax.distributions import Discrete, Distribution, Draw, Noise, Normal, RandomSource
+
+Function = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A gradient estimate and what is needed to train with it.
+
+    theta: the distribution's parameter, [*batch, *event].
+    grad: the estimate of dE[f]/dtheta of every row, shape of theta, still attached to phi.
+    value: f(b), [(K,) *batch], still attached to f's own weights.
+    draw: the draw it was made from.
+    objective: what phi minimises, [*batch] per row, where the method has an objective of its own
+        (NVIL, MuProp); None stands for the variance of grad.
+    """
+
+    theta: Tensor
+    grad: Tensor
+    value: Tensor
+    draw: Draw = field(repr=False)
+    objective: Tensor | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many leading batch axes are replicas."""
+        return self.draw.dist.replicas
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Shape of f(b) without samples: replica axes first, then the rows that are averaged."""
+        return self.value.shape[1:] if self.draw.sampled else self.value.shape
+
+    def surrogate(self) -> Tensor:
+        """A scalar whose gradient is the estimate: mean over the batch, sum over replicas.
+
+        Its value means nothing. phi is left out; `relax.backward` does both.
+        """
+        rows = self.batch_shape[self.replicas :].numel()
+        loss = (self.grad.detach() * self.theta).sum()
+        if self.value.requires_grad:  # a black-box value has no graph
+            value = self.value.mean(0) if self.draw.sampled else self.value
+            loss = loss + value.sum()
+        return loss / rows
+
+
+def make_draw(
+    name: str,
+    dist: Distribution,
+    samples: int,
+    noise: Noise | None,
+    generator: RandomSource,
+    b: Tensor | None = None,
+    coupled: bool = False,
+) -> Draw:
+    """The draw an estimator works on; `coupled` drops the second noise of a given `noise` too."""
+    if noise is None:
+        noise = dist.noise(samples, generator, coupled)
+    elif noise.u.shape[-len(dist.sample_shape) :] != dist.sample_shape:
+        raise ValueError(
+            f"{name}: noise of shape {list(noise.u.shape)} for draws of shape "
+            f"{list(dist.sample_shape)}"
+        )
+    return dist.draw(Noise(noise.u) if coupled else noise, b)
+
+
+def make_estimate(
+    dist: Distribution, draw: Draw, grad: Tensor, value: Tensor, objective: Tensor | None = None
+) -> Estimate:
+    """Average the samples' gradients and keep the rest."""
+    return Estimate(dist.theta, average(grad, draw), value, draw, objective)
+
+
+def average(x: Tensor, draw: Draw) -> Tensor:
+    """The mean over samples, where there is a sample axis."""
+    return x.mean(0) if draw.sampled else x
+
+
+def evaluate(name: str, f: Function, b: Tensor, draw: Draw) -> Tensor:
+    """f(b) as a tensor [(K,) *batch]; its shape must be a strict prefix of b's."""
+    value = f(b)
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, dtype=b.dtype, device=b.device)
+    fits = draw.sampled <= value.ndim < b.ndim and value.shape == b.shape[: value.ndim]
+    if not fits:
+        raise ValueError(
+            f"{name}: f(b) has shape {list(value.shape)} where b has {list(b.shape)}: f must "
+            f"return one number per row, a shape that begins b's and leaves out the event"
+        )
+    if value.ndim - draw.sampled < draw.dist.replicas:
+        raise ValueError(
+            f"{name}: f(b) has shape {list(value.shape)}, which lacks the "
+            f"{draw.dist.replicas} replica axes"
+        )
+    return value
+
+
+def same_shape(name: str, what: str, x: Tensor, shape: torch.Size) -> None:
+    """Refuse what would broadcast silently, such as c(z) of [B, 1] against f(b) of [B]."""
+    if x.shape != shape:
+        raise ValueError(
+            f"{name}: {what} has shape {list(x.shape)} where f(b) asks for {list(shape)} "
+            f"(a last axis of 1 goes with .squeeze(-1))"
+        )
+
+
+def weigh(weight: Tensor, score: Tensor) -> Tensor:
+    """weight [(K,) *batch] times score [(K,) *batch, *event]: one weight for the joint event."""
+    return weight.reshape(weight.shape + (1,) * (score.ndim - weight.ndim)) * score
+
+
+def discrete(name: str, dist: Distribution) -> Discrete:
+    """dist, which must be discrete for this estimator to have a meaning."""
+    if not isinstance(dist, Discrete):
+        raise TypeError(
+            f"{name} needs a discrete distribution (Bernoulli, Categorical), not "
+            f"{type(dist).__name__}: use lax or pathwise there"
+        )
+    return dist
+
+
+def normal(name: str, dist: Distribution) -> Normal:
+    """dist, which must be continuous for this estimator to have a meaning."""
+    if not isinstance(dist, Normal):
+        raise TypeError(
+            f"{name} needs a continuous distribution (Normal), not {type(dist).__name__}: "
+            f"use relax, or dlax for the form without conditioning"
+        )
+    return dist
