@@ -1,0 +1,1 @@
+"""The experiments: toy, vae, rl, and the machinery that they share."""

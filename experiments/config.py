@@ -1,0 +1,245 @@
+"""Configuration: dataclasses say what there is, YAML says the values, errors are one line.
+
+An experiment's entry point is
+
+    register("toy", Toy)
+    launch(run, "toy", Toy)        # run(config: Toy) -> None
+
+Only this file knows Hydra. Inside `run` the configuration is a plain dataclass.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+# What changes where and how a run is done, never what it computes.
+BOOKKEEPING = {"preset", "threads", "tag", "fresh", "runs", "results", "tracking", "save_every"}
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line that names the culprit and the mend."""
+
+
+@dataclass
+class Tracking:
+    """Where the curves are mirrored: Weights & Biases (metrics.csv is always written)."""
+
+    mode: str = "auto"  # auto | online | offline | disabled
+    project: str = "relax"
+    entity: str | None = None
+
+
+@dataclass
+class Experiment:
+    """What every family has; `toy`, `vae` and `rl` subclass it."""
+
+    preset: str = "custom"  # set by the preset; names the folder of the run and of its results
+    device: str = "auto"  # auto | cpu | cuda
+    threads: int = 1
+    seeds: int = 1
+    tag: str | None = None  # a name for a run whose settings differ
+    fresh: bool = False  # throw the run folder's old contents away
+    save_every: float = 30.0  # seconds between checkpoints
+    runs: str = "runs"
+    results: str = "results"
+    tracking: Tracking = field(default_factory=Tracking)
+    estimators: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise a UserError for a value without meaning; families extend it."""
+        check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
+        check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
+        check(self.save_every >= 0, f"save_every={self.save_every}: seconds, 0 or more")
+        modes = ("auto", "online", "offline", "disabled")
+        known(self.tracking.mode, modes, "tracking.mode")
+        check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")
+        if self.tag is not None:
+            letters = re.fullmatch(r"[\w.+=-]+", self.tag)
+            check(letters, f"tag={self.tag!r}: letters, digits and . + = - _ only")
+
+
+def check(condition: Any, message: str) -> None:
+    """Raise `UserError(message)` unless the condition holds."""
+    if not condition:
+        raise UserError(message)
+
+
+def known(name: str, names, what: str) -> None:
+    """Raise a UserError that lists the known names unless `name` is one of them."""
+    check(name in names, f"unknown {what} {name!r}; known: {', '.join(sorted(names))}")
+
+
+def positive(value: float, what: str, zero: bool = False) -> None:
+    """Raise a UserError unless `value` is a finite number above 0 (or 0 itself with `zero`)."""
+    fine = math.isfinite(value) and (value > 0 or (zero and value == 0))
+    check(
+        fine, f"{what}={value:g}: a finite number {'of 0 or more' if zero else 'above 0'} is needed"
+    )
+
+
+def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
+    """Lay `values` over the dataclass's defaults; unknown keys and wrong types are UserErrors."""
+    names = [item.name for item in fields(schema)]
+    for key in values or {}:
+        known(key, names or ["(it has no settings)"], f"setting of {where}:")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values or {}))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where}.{one_line(error)}") from error
+
+
+def settings(config: Experiment, estimator: str, own: Any) -> dict[str, Any]:
+    """Everything that decides what one estimator's run computes, as plain values (config.json)."""
+    everything = {key: value for key, value in asdict(config).items() if key not in BOOKKEEPING}
+    del everything["estimators"]
+    everything["device"] = device(config.device).type
+    return {"estimator": estimator, **(asdict(own) if is_dataclass(own) else own), **everything}
+
+
+def run_path(config: Experiment, family: str, case: str, estimator: str) -> Path:
+    """runs/<family>/<preset>/<case>/<estimator>[-<tag>]"""
+    name = f"{estimator}-{config.tag}" if config.tag else estimator
+    return Path(config.runs) / family / config.preset / case / name
+
+
+def device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one; asking for one that is not there is a UserError."""
+    known(name, ("auto", "cpu", "cuda"), "device")
+    there = torch.cuda.is_available()
+    check(there or name != "cuda", "device=cuda: PyTorch sees no GPU here; use device=cpu or auto")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+# ---- Hydra, and nothing of it outside ----
+
+
+def register(name: str, schema: type[Experiment]) -> None:
+    """Put the schema into Hydra's store as `<name>_schema`."""
+    node = OmegaConf.structured(schema)
+    # Without this `estimators.relax.hidden=50` is refused where the YAML does not list `hidden`.
+    OmegaConf.set_struct(node.estimators, False)
+    ConfigStore.instance().store(f"{name}_schema", node)
+
+
+def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> None:
+    """Compose configs/<name>.yaml with the command line and call `run` with the dataclass.
+
+    A mistake of the user's (ours or Hydra's to find) ends in one line and exit status 2. In a
+    multirun it ends its own case only: the line is printed, the others go on.
+    """
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand us the exception, not print it
+
+    @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
+    def main(cfg):
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        try:
+            config = to_dataclass(cfg, schema)
+            torch.set_num_threads(config.threads)
+            run(config)
+        except UserError as error:
+            if sweep:
+                case = " ".join(HydraConfig.get().overrides.task)
+                print(f"error in {case}: {error}", file=sys.stderr, flush=True)
+            raise
+
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if show_traceback:
+            raise
+        line = str(error) if isinstance(error, UserError) else one_line(error, schema)
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:  # the run folder's Interrupted is one
+        print(str(stop) or "stopped", file=sys.stderr)
+        sys.exit(getattr(stop, "status", 130))
+
+
+def to_dataclass(cfg: Any, schema: type[Experiment]) -> Any:
+    """The composed configuration as a checked dataclass."""
+    _only_known(cfg, schema, "")
+    config = OmegaConf.to_object(cfg)
+    _only_chosen(config.estimators)
+    config = copy.copy(config)
+    config.estimators = {name: values or {} for name, values in config.estimators.items()}
+    config.check()
+    return config
+
+
+def _only_known(cfg: Any, schema: type, prefix: str) -> None:
+    """`+seedz=3` passes Hydra's schema; it must not pass us."""
+    names = {item.name: item for item in fields(schema)}
+    for key in cfg:
+        known(str(key), names, f"setting {prefix}".strip())
+        value = getattr(schema(), key)
+        if is_dataclass(value):
+            _only_known(cfg[key], type(value), f"{prefix}{key}.")
+
+
+def _only_chosen(estimators: dict[str, Any]) -> None:
+    """`estimators.rebar.eta=2` without rebar in estimator=[...] would add a run unasked."""
+    if not HydraConfig.initialized():
+        return
+    chosen = HydraConfig.get().runtime.choices.get("estimator", "")
+    chosen = re.findall(r"[\w-]+", str(chosen))
+    for name in estimators:
+        mend = f"add it to estimator=[{','.join(chosen)}] or leave estimators.{name} out"
+        check(name in chosen, f"estimators.{name}: {name} is not among the chosen ones; {mend}")
+
+
+def one_line(error: Exception, schema: type | None = None) -> str:
+    """Hydra's and OmegaConf's messages, shortened to the culprit and the mend."""
+    text = str(error) + "\n" + str(error.__cause__ or "")
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return f"unknown setting {found[1]!r}{_nearest(found[1], schema)}; --help lists them all"
+    if found := re.search(r"Could not find '([^']+)/([^/']+)'", text):
+        group, _, rest = text.partition("Available options")[2].partition(":")
+        options = re.findall(r"^\s+([\w./-]+)$", rest.partition("Config search")[0], re.M)
+        options = options or _options(found[1])
+        return f"unknown {found[1]} {found[2]!r}; known: {', '.join(options) or 'none'}"
+    if found := re.search(r"(Value .*|.*could not be .*)\n\s+full_key: (.+)", text):
+        return f"{found[2]}: {_plain(found[1])}"
+    if "grammar" in text:
+        culprit = re.search(r"'([^']*)'", text)
+        what = f" {culprit[1]!r}" if culprit and culprit[1] else ""
+        return f"cannot read the argument{what}; write key=value, lists in quotes: 'key=[a,b]'"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines[:2]) or type(error).__name__
+
+
+def _options(group: str) -> list[str]:
+    """The files of a group and, for preset, of its folders."""
+    root = CONFIGS / group
+    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
+
+
+def _nearest(key: str, schema: type | None) -> str:
+    names = [item.name for item in fields(schema)] if schema else []
+    near = difflib.get_close_matches(key, names, 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _plain(message: str) -> str:
+    words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    found = re.match(r"Value (.*) of type '.*' could not be converted to (\w+)", message)
+    return f"{found[1]} is not {words.get(found[2], found[2])}" if found else message

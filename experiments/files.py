@@ -1,0 +1,80 @@
+"""Files written whole or not at all, and the CSV tables that everything else is drawn from."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config import UserError
+
+
+@contextmanager
+def disk_errors(path: Path, what: str):
+    """Turn an OSError (full disk, read-only folder, ...) into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot {what} {path}: {reason}") from error
+
+
+def write_whole(path: Path, data: bytes, keep: Path | None = None) -> None:
+    """Write `data` under a temporary name, make sure that it is on disk, then rename it.
+
+    The file that was there is kept as `keep`. Between the two renames only that one is there.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def texts(values) -> list[str]:
+    """Numbers as the shortest text that reads back as the same number in their own precision."""
+    array = np.asarray(values)
+    if array.dtype == bool:
+        array = array.astype(np.int64)
+    return array.astype(str).tolist()
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a CSV file whole; floats in their shortest form."""
+    lines = [",".join(columns)]
+    lines += [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
+    with disk_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Read a CSV file as columns: float64 where all are numbers or empty (nan), else text."""
+    try:
+        with disk_errors(path, "read"), open(path, newline="", encoding="utf-8") as file:
+            head, *rows = list(csv.reader(file))
+        if any(len(row) != len(head) for row in rows):
+            raise ValueError("a row is torn")
+        columns = zip(*rows, strict=True) if rows else [()] * len(head)
+        cells = [np.array(column) for column in columns]
+    except ValueError as error:
+        raise UserError(f"{path} is not a whole CSV table; make it again") from error
+    return {name: _numbers(column) for name, column in zip(head, cells, strict=True)}
+
+
+def _numbers(column: np.ndarray) -> np.ndarray:
+    try:
+        return np.where(column == "", "nan", column).astype(np.float64)
+    except ValueError:
+        return column
