@@ -1,0 +1,131 @@
+"""The lists that the batteries run over: estimators, distributions and functions to estimate.
+
+A new estimator gets its tests by a row in `relax.ESTIMATORS`; where it takes arguments of its own,
+they are listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import relax as rx
+from relax.distributions import Distribution
+
+Function = Callable[[Tensor], Tensor]
+
+
+def smooth_surrogate(dist: Distribution) -> Function:
+    """A bounded, smooth c with fixed weights, a tanh net on sigmoid(z / lambda) of the event."""
+    event = dist.theta.shape[:-1] if isinstance(dist, rx.Normal) else dist.theta.shape
+    weight = torch.linspace(-1.0, 1.3, 3 * event.numel()).reshape(event.numel(), 3)
+
+    def c(z: Tensor) -> Tensor:
+        x = torch.sigmoid(z / 0.7).flatten(z.ndim - len(event))
+        return torch.tanh(x @ weight + 0.2) @ torch.tensor([0.8, -1.1, 0.6])
+
+    return c
+
+
+def own_arguments(name: str, dist: Distribution) -> list[dict]:
+    """The settings at which an estimator is tested; eta and lambda away from 1."""
+    surrogate = {"c": smooth_surrogate(dist)}
+    own: dict[str, list[dict]] = {
+        "reinforce": [{}, {"baseline": 0.4}],
+        "nvil": [{"baseline": torch.tensor(0.4)}],
+        "muprop": [{}, {"baseline": torch.tensor(0.4)}],
+        "relax": [surrogate | {"coupled": coupled} for coupled in (False, True)],
+        "rebar": [
+            {"eta": 0.7, "lambda_": 0.3, "coupled": False},
+            {"eta": 1.6, "lambda_": 1.4, "coupled": True},
+        ],
+        "dlax": [surrogate],
+        "lax": [surrogate],
+        "concrete": [{"lambda_": 0.5}],
+    }
+    settings = own.get(name, [{}])
+    if name == "rebar" and isinstance(dist, rx.Bernoulli):
+        settings = [*settings, {"eta": 0.7, "lambda_": 0.6, "relaxation": "tucker"}]
+    return settings
+
+
+@dataclass(frozen=True)
+class Case:
+    """An estimator with its own arguments on a distribution."""
+
+    name: str
+    dist: str
+    index: int
+    marks: tuple = field(default=(), compare=False)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.dist}-{self.index}"
+
+    @property
+    def unbiased(self) -> bool:
+        return rx.ESTIMATORS[self.name].unbiased
+
+    def bind(self, dist: Distribution) -> Callable[..., rx.Estimate]:
+        """The estimator with everything but f and the distribution bound."""
+        own = own_arguments(self.name, dist)[self.index]
+        return partial(rx.ESTIMATORS[self.name].function, **own)
+
+
+def cases(*dists: str, unbiased: bool | None = None) -> list[Case]:
+    """Every estimator that has a meaning on these distributions, at each of its settings."""
+    found = []
+    for dist_name in dists:
+        dist = distribution(dist_name)
+        for name, entry in rx.ESTIMATORS.items():
+            fits = isinstance(dist, entry.distributions)
+            if fits and unbiased in (None, entry.unbiased):
+                count = len(own_arguments(name, dist))
+                found += [Case(name, dist_name, index) for index in range(count)]
+    return found
+
+
+def distribution(name: str) -> Distribution:
+    """Distributions with parameters away from symmetry."""
+    logits = torch.tensor([[0.9, -1.7, 0.3], [-0.6, 2.1, 1.2]])
+    if name == "bernoulli":
+        return rx.Bernoulli(torch.tensor([1.3, -0.8, 0.4]))
+    if name == "categorical":
+        return rx.Categorical(logits[0])
+    if name == "categoricals":
+        return rx.Categorical(logits)
+    return rx.Normal(torch.tensor([0.5, -1.1]), torch.tensor([-0.4, 0.3]))
+
+
+def linear(b: Tensor) -> Tensor:
+    """Linear in every coordinate: straight-through is exact here."""
+    return (b * _ramp(b)).sum(-1)
+
+
+def quadratic(b: Tensor) -> Tensor:
+    """The toy's loss, summed, with an interaction: ReinMax is exact here."""
+    x = b * _ramp(b)
+    return (x - 0.45).square().sum(-1) + 0.5 * x.sum(-1).square()
+
+
+def wavy(b: Tensor) -> Tensor:
+    """Not quadratic in any coordinate, and not a sum over coordinates."""
+    x = b * _ramp(b)
+    return torch.sin(3 * x.sum(-1)) + (x**3).sum(-1) + torch.exp(-x.prod(-1))
+
+
+FUNCTIONS: dict[str, Function] = {"linear": linear, "quadratic": quadratic, "wavy": wavy}
+
+
+def over_event(f: Function, dist: Distribution) -> Function:
+    """f on an event of several axes, flattened to the one axis that f takes."""
+    axes = 2 if dist.theta.ndim == 2 and isinstance(dist, rx.Categorical) else 1
+    return (lambda b: f(b.flatten(-axes))) if axes > 1 else f
+
+
+def _ramp(b: Tensor) -> Tensor:
+    return torch.linspace(0.4, 1.1, b.shape[-1], dtype=b.dtype)
