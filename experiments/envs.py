@@ -1,0 +1,139 @@
+"""Environments for several replicas at once: each replica plays its own episodes, all are stepped together.
+
+Real gymnasium environments, stepped one after the other; CartPole has its own stepper over all replicas, equal to
+gymnasium's bit for bit. There is no autoreset: a caller resets the rows that ended, so no row of the data is a transition
+between episodes. `terminated` (the task ended) and `truncated` (the clock ran out) stay apart.
+
+An episode starts from `episode_seed(run seed, episode)`, a pure function: a run resumes at an episode boundary without any
+simulator state, and a replica plays the same episodes whatever stands beside it.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from experiments.config import UserError
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """The seed of one episode of one run."""
+    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
+
+
+def make(name: str, copies: int, steps: int, rescale: bool = False) -> Environments:
+    """`copies` environments of gymnasium's id `name` with episodes of at most `steps` steps."""
+    kind = CartPole if name.startswith("CartPole-") else Environments
+    return kind(name, copies, steps, rescale)
+
+
+def gym_make(name: str, steps: int, **options):
+    """gymnasium.make, with the failures a user can mend told in one line."""
+    extra = "pip install -e '.[rl]' brings the environments"
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise UserError(
+            f"env.id={name} needs gymnasium, which is not installed: {extra}"
+        ) from error
+    with (
+        warnings.catch_warnings()
+    ):  # InvertedPendulum-v4 is old on purpose: it pays 1 on the failing step
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return gymnasium.make(
+                name, max_episode_steps=steps, disable_env_checker=True, **options
+            )
+        except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+            raise UserError(f"env.id={name} needs a package that is missing: {extra}") from error
+        except gymnasium.error.Error as error:
+            raise UserError(f"env.id={name} is not an environment of gymnasium: {error}") from error
+
+
+class Environments:
+    """Copies of one gymnasium environment. Rows are indices of copies; observations are float64 rows.
+
+    actions     the number of actions of a discrete environment, None of a continuous one
+    dimension   the number of action coordinates of a continuous environment
+    rescale     actions in [-1, 1] are spread over the bounds of the action space, as the published code does
+    """
+
+    def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
+        self.name, self.copies, self.steps, self.rescale = name, copies, steps, rescale
+        self.envs = [gym_make(name, steps) for _ in range(self.simulators)]
+        space = self.envs[0].action_space
+        self.features = int(np.prod(self.envs[0].observation_space.shape))
+        self.actions = int(space.n) if hasattr(space, "n") else None
+        self.dimension = 0 if self.actions else int(np.prod(space.shape))
+        if not self.actions:
+            self.low, self.high = space.low.astype(np.float64), space.high.astype(np.float64)
+
+    @property
+    def simulators(self) -> int:
+        return self.copies
+
+    def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
+        """Start an episode in each of `rows`; its first observations [rows, features]."""
+        starts = [self.envs[row].reset(seed=seed)[0] for row, seed in zip(rows, seeds, strict=True)]
+        return np.array(starts, dtype=np.float64)
+
+    def step(self, rows: np.ndarray, actions: np.ndarray):
+        """Take one step in each of `rows`: observation, reward, terminated, truncated, arrays over the rows.
+
+        A continuous action is clipped here, after the policy: its log-probability is that of the action before clipping.
+        """
+        taken = actions.tolist() if self.actions else list(self.to_bounds(actions))
+        envs = self.envs
+        steps = [envs[row].step(action) for row, action in zip(rows.tolist(), taken, strict=True)]
+        observation, reward, terminated, truncated, _ = zip(*steps, strict=True)
+        flags = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
+        return np.array(observation, dtype=np.float64), np.array(reward, dtype=np.float64), *flags
+
+    def to_bounds(self, actions: np.ndarray) -> np.ndarray:
+        if self.rescale:
+            actions = self.low + (actions + 1) / 2 * (self.high - self.low)
+        return np.clip(actions, self.low, self.high)
+
+
+class CartPole(Environments):
+    """gymnasium's CartPole over all rows at once: the same operations in the same order, so the same bits."""
+
+    def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
+        super().__init__(name, copies, steps, rescale)
+        self.pole = self.envs[0].unwrapped
+        self.state = np.zeros((4, copies))
+        self.clock = np.zeros(copies, dtype=np.int64)
+
+    @property
+    def simulators(self) -> int:
+        return 1  # asked for the constants and the start of an episode only
+
+    def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
+        simulator = self.envs[0]
+        for row, seed in zip(rows, seeds, strict=True):
+            simulator.reset(seed=seed)
+            self.state[:, row] = self.pole.state
+        self.clock[rows] = 0
+        return self.state[:, rows].T.astype(np.float32).astype(np.float64)
+
+    def step(self, rows: np.ndarray, actions: np.ndarray):
+        pole = self.pole
+        x, x_dot, theta, theta_dot = self.state[:, rows]
+        force = np.where(actions == 1, pole.force_mag, -pole.force_mag)
+        cos, sin = np.cos(theta), np.sin(theta)
+        temp = (force + pole.polemass_length * np.square(theta_dot) * sin) / pole.total_mass
+        theta_acc = (pole.gravity * sin - cos * temp) / (
+            pole.length * (4.0 / 3.0 - pole.masspole * np.square(cos) / pole.total_mass)
+        )
+        x_acc = temp - pole.polemass_length * theta_acc * cos / pole.total_mass
+        tau = pole.tau
+        x, x_dot = x + tau * x_dot, x_dot + tau * x_acc
+        theta, theta_dot = theta + tau * theta_dot, theta_dot + tau * theta_acc
+        state = np.stack((x, x_dot, theta, theta_dot))
+        self.state[:, rows] = state
+        self.clock[rows] += 1
+        terminated = (np.abs(x) > pole.x_threshold) | (np.abs(theta) > pole.theta_threshold_radians)
+        truncated = self.clock[rows] >= self.steps
+        observation = state.T.astype(np.float32).astype(np.float64)  # gymnasium observes in float32
+        return observation, np.ones(len(rows)), terminated, truncated

@@ -1,0 +1,152 @@
+"""What a policy-gradient run can be told; configs/rl.yaml and its groups fill it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.config import Experiment, UserError, check, known, overlay, positive
+
+
+@dataclass
+class Env:
+    """An environment and its goal: the mean return of 100 consecutive episodes above `solved`."""
+
+    name: str = "cartpole"
+    id: str = "CartPole-v1"  # gymnasium's
+    steps: int = 200  # the clock cuts an episode here
+    solved: float = 195.0
+    discrete: bool = True
+    rescale: bool = False  # continuous actions: [-1, 1] is spread over the action space
+
+
+@dataclass
+class Variance:
+    """The log-variance of the policy gradient while training, at `points` episodes (or batches).
+
+    Each measurement plays `episodes` with the parameters held; every estimator in `of` is measured on the same ones.
+    """
+
+    points: int = 0
+    every: int = 10  # training episodes between two measurements (continuous: batches)
+    episodes: int = 100
+    of: list[str] = field(default_factory=list)  # with a critic of its own, trained beside the policy
+
+
+@dataclass
+class Rl(Experiment):
+    """The schema of configs/rl.yaml."""
+
+    env: Env = field(default_factory=Env)
+    variance: Variance = field(default_factory=Variance)
+    frames: int = 250_000  # steps in the environment, per seed
+    first_seed: int = 0
+    gamma: float = 0.99
+    precision: str = "float32"  # float32 | float64
+    log_every: int = 10  # training episodes (continuous: batches) to a row of metrics.csv
+
+    # discrete policies
+    entropy: float = 0.01
+    hidden: list[int] = field(default_factory=lambda: [10, 10])
+    optimizer: str = "rmsprop"  # rmsprop | adam (beta2 = .99999, as the published code)
+    # continuous policies
+    batch: int = 2500  # whole episodes until there are this many steps
+    value_steps: int = 25  # of V(s) per batch
+    gae: float = 1.0  # lambda of the advantage; 1 is the return minus V(s)
+    bootstrap: bool = True  # V(s) continues an episode that the clock cut
+    kl: float = 0.002  # the policy's rate follows this KL per batch; 0 keeps it fixed
+    filtered: bool = True  # observations divided by running moments
+    previous: bool = True  # the observation before is part of the input
+    context: bool = True  # critics also see the policy's mean and std and the time
+    continuous_hidden: list[int] = field(default_factory=lambda: [64, 64])
+
+    def check(self) -> None:
+        super().check()
+        positive(self.frames, "frames")
+        positive(self.gamma, "gamma")
+        positive(self.log_every, "log_every")
+        positive(self.kl, "kl", zero=True)
+        known(self.precision, ("float32", "float64"), "precision")
+        known(self.optimizer, ("rmsprop", "adam"), "optimizer")
+        check(0 <= self.gae <= 1 and self.gamma <= 1, f"gae={self.gae}, gamma={self.gamma}: between 0 and 1")
+        check(self.device != "cuda", "device=cuda: these runs wait for the simulator; use device=cpu")
+        for name, values in self.estimators.items():
+            arm(name, values, self.env)
+        for name in self.variance.of:
+            arm(name, {}, self.env)
+        if not self.env.discrete:
+            check(
+                self.batch >= self.env.steps,
+                f"batch={self.batch} is shorter than an episode of {self.env.name} ({self.env.steps} steps)",
+            )
+
+
+@dataclass
+class Rates:
+    """Learning rates; a list is a grid, and every combination is a set of replicas of its own."""
+
+    lr: list[float] = field(default_factory=lambda: [0.01])
+    scale: list[float] = field(default_factory=lambda: [1.0])  # of the critic's rate: critic rate = scale * lr
+
+
+@dataclass
+class ContinuousRates:
+    """Adam's rates; a list is a grid. `lr` is where the policy's rate starts if it follows the KL."""
+
+    lr: list[float] = field(default_factory=lambda: [0.003])
+    value_lr: list[float] = field(default_factory=lambda: [0.003])
+
+
+@dataclass
+class SurrogateRates(ContinuousRates):
+    surrogate_lr: list[float] = field(default_factory=lambda: [0.003])
+    surrogate_steps: int = 1  # of the surrogate per batch
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to a policy gradient.
+
+    critic     what stands beside the policy: None, "value" V(s), "surrogate" c
+    objective  what the surrogate is fitted by: the square of an episode's whole gradient ("variance"), of its score
+               part only ("score", probably what the paper's discrete figures were made with), or the distance to the
+               return ("squared", probably what its continuous figure was made with)
+    published  draw z~ as the published code does, which is biased
+    """
+
+    critic: str | None
+    objective: str = "variance"
+    published: bool = False
+
+
+DISCRETE = {
+    "reinforce": Arm(None),
+    "a2c": Arm("value"),
+    "relax": Arm("surrogate"),
+    "relax_biased": Arm("surrogate", published=True),
+    "relax_score": Arm("surrogate", "score"),
+    "relax_squared": Arm("surrogate", "squared"),
+    "relax_published": Arm("surrogate", "score", published=True),
+}
+CONTINUOUS = {
+    "a2c": Arm(None),  # V(s) belongs to every continuous arm
+    "lax": Arm("surrogate"),
+    "lax_score": Arm("surrogate", "score"),
+    "lax_squared": Arm("surrogate", "squared"),
+}
+
+
+def arm(name: str, values: dict[str, Any], env: Env) -> tuple[Arm, Any]:
+    """The arm of that name for this kind of actions, and its settings."""
+    here, there = (DISCRETE, CONTINUOUS) if env.discrete else (CONTINUOUS, DISCRETE)
+    kind = "discrete" if env.discrete else "continuous"
+    if name not in here and name in there:
+        raise UserError(f"estimator={name} is not for the {kind} actions of {env.name}; use {' or '.join(here)}")
+    known(name, here, f"estimator for {kind} actions")
+    chosen = here[name]
+    continuous = SurrogateRates if chosen.critic else ContinuousRates
+    own = overlay(Rates if env.discrete else continuous, values, f"estimators.{name}")
+    for key, value in vars(own).items():
+        for rate in value if isinstance(value, list) else [value]:
+            positive(rate, f"estimators.{name}.{key}")
+    return chosen, own
