@@ -20,34 +20,58 @@ from relax.distributions import (
     Normal,
     RandomSource,
 )
+from relax.estimators.arm import arm, pair_noise
+from relax.estimators.arms import arms
 from relax.estimators.concrete import concrete
+from relax.estimators.disarm import disarm
 from relax.estimators.dlax import dlax
+from relax.estimators.double_cv import double_cv
 from relax.estimators.estimate import Estimate
 from relax.estimators.lax import lax
+from relax.estimators.local_expectation import local_expectation
+from relax.estimators.measure_valued import measure_valued, three_normals
 from relax.estimators.muprop import muprop
 from relax.estimators.nvil import nvil
 from relax.estimators.pathwise import pathwise
+from relax.estimators.rao_gumbel import conditional_noise, rao_gumbel
 from relax.estimators.rebar import rebar
 from relax.estimators.reinforce import reinforce
+from relax.estimators.reinmax import reinmax
 from relax.estimators.relax import relax
+from relax.estimators.rloo import rloo
+from relax.estimators.rodeo import rodeo
+from relax.estimators.st_gumbel import st_gumbel
 from relax.estimators.straight_through import straight_through
+from relax.estimators.unordered_set import one_noise, unordered_set
 
 __all__ = [
     "ESTIMATORS",
     "Entry",
+    "arm",
+    "arms",
     "concrete",
+    "disarm",
     "dlax",
+    "double_cv",
     "get",
     "lax",
+    "local_expectation",
+    "measure_valued",
     "muprop",
     "noise",
     "noise_maker",
     "nvil",
     "pathwise",
+    "rao_gumbel",
     "rebar",
     "reinforce",
+    "reinmax",
     "relax",
+    "rloo",
+    "rodeo",
+    "st_gumbel",
     "straight_through",
+    "unordered_set",
 ]
 
 DISCRETE = (Bernoulli, Categorical)
@@ -66,7 +90,8 @@ class Entry:
     """What is claimed of an estimator.
 
     unbiased: for every f that it accepts, whatever its own parameters.
-    evaluations: of f per estimate, at its default number of samples.
+    evaluations: of f per estimate, at its default number of samples; 0 where the event's size
+        decides, as its file says.
     differentiable: whether f must be.
     distributions: where it has a meaning.
     noise: makes the noise it is a pure function of.
@@ -91,6 +116,18 @@ ESTIMATORS: dict[str, Entry] = {
     "pathwise": Entry(pathwise, True, 1, True, (Normal,)),
     "concrete": Entry(concrete, False, 1, True, DISCRETE),
     "straight_through": Entry(straight_through, False, 1, True, DISCRETE),
+    "st_gumbel": Entry(st_gumbel, False, 1, True, DISCRETE),
+    "rao_gumbel": Entry(rao_gumbel, False, 1, True, DISCRETE, conditional_noise),
+    "reinmax": Entry(reinmax, False, 1, True, DISCRETE),
+    "rloo": Entry(rloo, True, 2, False, EVERY),
+    "arm": Entry(arm, True, 2, False, (Bernoulli,), pair_noise),
+    "disarm": Entry(disarm, True, 2, False, (Bernoulli,), pair_noise),
+    "arms": Entry(arms, True, 3, False, (Bernoulli,)),
+    "double_cv": Entry(double_cv, True, 2, True, DISCRETE),
+    "rodeo": Entry(rodeo, True, 2, True, (Bernoulli,)),
+    "unordered_set": Entry(unordered_set, True, 2, False, (Categorical,), one_noise),
+    "local_expectation": Entry(local_expectation, True, 0, False, DISCRETE),
+    "measure_valued": Entry(measure_valued, True, 0, False, (Normal,), three_normals),
 }
 
 
@@ -110,8 +147,8 @@ def noise(
         estimator = get(estimator).function
     function, bound = _unwrap(estimator)
     if samples is None:
-        default = inspect.signature(function).parameters["samples"].default
-        samples = bound.get("samples", default)
+        parameter = inspect.signature(function).parameters.get("samples")
+        samples = bound.get("samples", parameter.default if parameter else 1)
     return noise_maker(function)(dist, samples, generator, coupled)
 
 

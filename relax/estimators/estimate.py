@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relax.distributions import Discrete, Distribution, Draw, Noise, Normal, RandomSource
+from relax.distributions import (
+    Bernoulli,
+    Discrete,
+    Distribution,
+    Draw,
+    Noise,
+    Normal,
+    RandomSource,
+)
 
 Function = Callable[[Tensor], Any]
 
@@ -138,3 +146,31 @@ def normal(name: str, dist: Distribution) -> Normal:
             f"use relax, or dlax for the form without conditioning"
         )
     return dist
+
+
+def bernoulli(name: str, dist: Distribution) -> Bernoulli:
+    """dist, which must be made of bits for this estimator to have a meaning."""
+    if not isinstance(dist, Bernoulli):
+        raise TypeError(f"{name} needs a Bernoulli, not {type(dist).__name__}: use rloo there")
+    return dist
+
+
+def several(name: str, draw: Draw) -> int:
+    """K, which must be at least 2 for an estimator that compares samples with each other."""
+    if not draw.sampled or len(draw.b) < 2:
+        raise ValueError(f"{name} compares samples with each other: it needs samples=2 or more")
+    return len(draw.b)
+
+
+def evaluate_each(name: str, f: Function, outcomes: Tensor, draw: Draw) -> Tensor:
+    """f of several versions of b, [S, (K,) *batch, *event] -> [S, (K,) *batch], in one call."""
+    merged = outcomes.flatten(0, 1) if draw.sampled else outcomes
+    value = f(merged)
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, dtype=merged.dtype, device=merged.device)
+    if not value.shape or len(value) != len(merged):
+        raise ValueError(
+            f"{name}: f of {list(merged.shape)} has shape {list(value.shape)}: f must accept a "
+            f"first axis of samples"
+        )
+    return value.unflatten(0, outcomes.shape[:2]) if draw.sampled else value
