@@ -31,6 +31,11 @@ def smooth_surrogate(dist: Distribution) -> Function:
     return c
 
 
+def smooth_stein(linear: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """A fixed phi of rodeo: alpha h and beta h'."""
+    return torch.tanh(0.9 * linear - mean), 0.6 * torch.sin(linear + 0.5 * mean)
+
+
 def own_arguments(name: str, dist: Distribution) -> list[dict]:
     """The settings at which an estimator is tested; eta and lambda away from 1."""
     surrogate = {"c": smooth_surrogate(dist)}
@@ -46,6 +51,12 @@ def own_arguments(name: str, dist: Distribution) -> list[dict]:
         "dlax": [surrogate],
         "lax": [surrogate],
         "concrete": [{"lambda_": 0.5}],
+        "rloo": [{}, {"samples": 4}],
+        "disarm": [{}, {"samples": 4}],
+        "arms": [{"samples": 2}, {"samples": 4}],
+        "double_cv": [{"alpha": -0.8, "samples": 3}],
+        "rodeo": [{"stein": smooth_stein, "samples": 3}],
+        "unordered_set": [{}, {"samples": 3}] if dist.theta.ndim == 1 else [],
     }
     settings = own.get(name, [{}])
     if name == "rebar" and isinstance(dist, rx.Bernoulli):

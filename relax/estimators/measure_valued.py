@@ -43,7 +43,8 @@ def measure_valued(
     """
     dist = normal("measure_valued", dist)
     noise = three_normals(dist, samples, generator, False) if noise is None else noise
-    assert noise.v is not None
+    if noise.v is None or noise.v.shape != (2, *noise.u.shape):
+        raise ValueError("measure_valued: noise.v must hold two normals for each of noise.u")
     draw = make_draw("measure_valued", dist, samples, noise, None, b)
     f_b = evaluate("measure_valued", f, draw.b, draw)
     mean, log_std = dist.theta.detach().unbind(-1)
