@@ -1,0 +1,312 @@
+"""What each later estimator is, beside unbiased or not: the identities that its paper claims."""
+
+import math
+from functools import partial
+from itertools import product
+
+import pytest
+import torch
+
+import relax as rx
+from relax.estimators.arms import copula
+from tests.helpers import cases, distribution, linear, over_event, quadratic, smooth_stein, wavy
+from tests.quadrature import gauss_legendre
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+LOGITS = (-3.0, -0.7, 0.0, 1.4)
+
+
+def rows(dist, n):
+    return dist.expand(n)
+
+
+def same(a, b, tolerance=1e-12):
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def mean_over_tuples(estimator, f, dist, samples):
+    """E[grad] over `samples` independent draws, by enumeration of all K-tuples of outcomes."""
+    single = dist.support(0)
+    index = torch.tensor(list(product(range(len(single)), repeat=samples))).T
+    b = single[index]  # [K, tuples, *event]
+    many = rows(dist, b.shape[1])
+    grad = estimator(f, many, samples=samples, noise=many.noise(samples), b=b).grad
+    p = dist.log_prob(b).reshape(*b.shape[:2], -1).sum((0, 2)).exp()
+    return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical", "categoricals"])
+@pytest.mark.parametrize("estimator", [rx.rloo, partial(rx.double_cv, alpha=-0.8)])
+def test_independent_samples_are_unbiased_by_enumeration(estimator, name):
+    dist = distribution(name)
+    f = over_event(wavy, dist)
+    assert same(mean_over_tuples(estimator, f, dist, 2), rx.exact_gradient(f, dist))
+
+
+def test_the_stein_terms_of_rodeo_have_mean_zero_by_enumeration():
+    dist = distribution("bernoulli")
+    rodeo = partial(rx.rodeo, stein=smooth_stein)
+    for samples in (2, 3):
+        without = mean_over_tuples(rx.rloo, wavy, dist, samples)
+        assert same(mean_over_tuples(rodeo, wavy, dist, samples), without)
+    many, noise = rows(dist, 100), rows(dist, 100).noise(2)
+    difference = rodeo(wavy, many, noise=noise).grad - rx.rloo(wavy, many, noise=noise).grad
+    assert difference.abs().max() > 0.1
+
+
+def test_rodeo_with_zero_scales_is_leave_one_out():
+    many = rows(distribution("bernoulli"), 50)
+    noise = many.noise(2)
+    rodeo = rx.rodeo(wavy, many, stein=rx.Stein(8), noise=noise)
+    assert same(rodeo.grad.detach(), rx.rloo(wavy, many, noise=noise).grad)
+
+
+def test_double_cv_with_alpha_zero_is_leave_one_out():
+    many = rows(distribution("categoricals"), 50)
+    noise, f = many.noise(3), over_event(wavy, distribution("categoricals"))
+    double = rx.double_cv(f, many, alpha=0.0, noise=noise)
+    assert same(double.grad, rx.rloo(f, many, noise=noise).grad)
+
+
+def test_double_cv_with_alpha_minus_one_is_exact_for_a_linear_f():
+    many = rows(distribution("bernoulli"), 50)
+    grad = rx.double_cv(linear, many, alpha=-1.0, noise=many.noise(2)).grad
+    assert same(grad, rx.exact_gradient(linear, distribution("bernoulli")).expand_as(grad))
+
+
+def test_leave_one_out_of_two_is_half_the_product_of_the_differences():
+    many = rows(distribution("bernoulli"), 50)
+    est = rx.rloo(wavy, many)
+    (f_1, f_2), (b_1, b_2) = est.value, est.draw.b
+    assert same(est.grad, (f_1 - f_2)[:, None] * (b_1 - b_2) / 2)
+
+
+def test_vargrad_is_the_score_part_of_leave_one_out():
+    """The gradient of half the sample variance of f = log q - log p, f's direct term left out."""
+    theta = distribution("bernoulli").theta.clone().requires_grad_()
+    dist = rx.Bernoulli(theta)
+
+    def f(b):
+        return dist.log_prob(b).sum(-1) - torch.log(0.2 + wavy(b).square())
+
+    est = rx.rloo(f, dist, samples=4)
+    (vargrad,) = torch.autograd.grad(f(est.draw.b).var() / 2, theta)
+    assert same(vargrad, est.grad)
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_disarm_is_the_mean_of_arm_given_the_pair(logit):
+    """For one bit, cell by cell of (b, b'), by quadrature over u inside the cell."""
+    p = 1 / (1 + math.exp(-logit))
+    breaks = sorted({0.0, p, 1 - p, 1.0})
+    for a, b in zip(breaks[:-1], breaks[1:], strict=True):
+        u, w = gauss_legendre([a, b])
+        dist = rx.Bernoulli(torch.full((len(u), 1), logit))
+        noise = rx.Noise(u[:, None])
+        arm, disarm = (e(wavy, dist, noise=noise).grad[:, 0] for e in (rx.arm, rx.disarm))
+        assert same((w * arm).sum() + 0 * disarm, w.sum() * disarm)
+
+
+def test_arms_with_two_samples_is_disarm():
+    many = rows(distribution("bernoulli"), 200)
+    noise = many.noise(2)
+    pair = rx.Noise(copula(noise.u, many.theta)[0])
+    arms = rx.arms(wavy, many, samples=2, noise=noise)
+    assert same(arms.grad, rx.disarm(wavy, many, noise=pair).grad)
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_arms_is_unbiased_by_the_probabilities_of_its_copula(samples, logit):
+    """P(e_k / sum e > t for k in A) = max(1 - |A| t, 0)^(K-1) gives that of every b_1 .. b_K."""
+    p = 1 / (1 + math.exp(-logit))
+    rare = min(p, 1 - p)
+    t = 1 - rare ** (1 / (samples - 1))
+    patterns = torch.tensor(list(product([0.0, 1.0], repeat=samples)))
+
+    def probability(pattern):  # inclusion and exclusion over the samples that are not rare
+        ones, zeros = int(pattern.sum()), samples - int(pattern.sum())
+        return sum(
+            (-1) ** i * math.comb(zeros, i) * max(1 - (ones + i) * t, 0) ** (samples - 1)
+            for i in range(zeros + 1)
+        )
+
+    weights = torch.tensor([probability(pattern) for pattern in patterns])
+    b = (patterns if p < 0.5 else 1 - patterns).T[..., None]  # [K, patterns, 1]
+    many = rx.Bernoulli(torch.full((len(patterns), 1), logit))
+    grad = rx.arms(wavy, many, samples=samples, noise=many.noise(samples), b=b).grad[:, 0]
+    exact = rx.exact_gradient(wavy, rx.Bernoulli(torch.tensor([logit])))
+    assert same((weights * grad).sum(), exact[0], 1e-9)
+
+
+def test_arms_makes_bits_with_the_right_probability():
+    logits = torch.tensor([-6.0, -0.4, 0.9, 5.0])
+    many = rx.Bernoulli(logits.expand(400_000, 4))
+    generator = torch.Generator().manual_seed(0)
+    b = rx.arms(wavy, many, samples=3, generator=generator).draw.b
+    p = torch.sigmoid(logits)
+    z = (b.mean(1) - p) / (p * (1 - p) / 400_000).sqrt()
+    assert z.abs().max() < 5
+
+
+def mean_over_outcomes(estimator, f, dist):
+    b = dist.support(0)
+    many = rows(dist, len(b))
+    grad = estimator(f, many, noise=many.noise(), b=b).grad
+    p = dist.log_prob(b).reshape(len(b), -1).sum(-1).exp()
+    return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
+def test_reinmax_is_exact_for_a_quadratic_f_and_not_for_another(name):
+    dist = distribution(name)
+    assert same(mean_over_outcomes(rx.reinmax, quadratic, dist), rx.exact_gradient(quadratic, dist))
+    error = mean_over_outcomes(rx.reinmax, wavy, dist) - rx.exact_gradient(wavy, dist)
+    assert error.abs().max() > 1e-3
+
+
+def test_straight_through_is_exact_for_a_linear_f_and_not_for_a_quadratic():
+    dist = distribution("bernoulli")
+    mean = partial(mean_over_outcomes, rx.straight_through)
+    assert same(mean(linear, dist), rx.exact_gradient(linear, dist))
+    assert (mean(quadratic, dist) - rx.exact_gradient(quadratic, dist)).abs().max() > 1e-2
+
+
+def test_straight_through_gumbel_is_the_detached_difference_trick():
+    many = rows(distribution("categorical"), 20)
+    theta = many.theta.clone().requires_grad_()
+    dist, noise = rx.Categorical(theta), many.noise()
+    soft = torch.softmax(dist.draw(noise).z / 0.7, -1)
+    wavy(soft + (dist.sample(noise) - soft).detach()).sum().backward()
+    assert same(theta.grad, rx.st_gumbel(wavy, many, lambda_=0.7, noise=noise).grad)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
+def test_rao_blackwellised_gumbel_has_the_mean_of_gumbel_given_b(name):
+    dist = distribution(name)
+    many, generator = rows(dist, 200_000), torch.Generator().manual_seed(1)
+    b = many.support(1)[-2]
+    noise = many.noise(generator=generator)
+    on_b = (dist.sample(noise) == b).flatten(1).all(-1)
+    plain = rx.st_gumbel(wavy, many, noise=noise).grad[on_b]
+    rao = rx.rao_gumbel(wavy, many, generator=generator, b=b).grad
+    error = (plain.var(0) / len(plain) + rao.var(0) / len(rao)).sqrt()
+    assert ((plain.mean(0) - rao.mean(0)) / error).abs().max() < 5
+    assert (rao.var(0) < plain.var(0)).all()
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical", "categoricals"])
+def test_local_expectation_is_unbiased_by_enumeration(name):
+    dist = distribution(name)
+    f = over_event(wavy, dist)
+    assert same(mean_over_outcomes(rx.local_expectation, f, dist), rx.exact_gradient(f, dist))
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
+def test_local_expectation_of_one_coordinate_is_exact(name):
+    theta = distribution(name).theta
+    dist = rx.Bernoulli(theta[:1]) if name == "bernoulli" else rx.Categorical(theta)
+    grad = rx.local_expectation(wavy, rows(dist, 30), samples=2).grad
+    assert same(grad, rx.exact_gradient(wavy, dist).expand_as(grad))
+
+
+def test_local_expectation_takes_the_flips_that_f_offers():
+    class Flips:
+        def __call__(self, b):
+            return wavy(b)
+
+        def flips(self, b):
+            each = [torch.where(torch.arange(3) == d, 1 - b, b) for d in range(3)]
+            return torch.stack([wavy(x) for x in each], -1)
+
+    many = rows(distribution("bernoulli"), 20)
+    noise = many.noise(2)
+    one, other = (rx.local_expectation(f, many, noise=noise).grad for f in (Flips(), wavy))
+    assert same(one, other)
+
+
+def test_unordered_set_of_all_classes_is_exact():
+    dist = distribution("categorical")
+    est = rx.unordered_set(wavy, rows(dist, 30), samples=dist.theta.shape[-1])
+    assert same(est.grad, rx.exact_gradient(wavy, dist).expand_as(est.grad))
+    assert same(est.value.mean(0), (dist.p * wavy(torch.eye(3))).sum().expand(30))
+
+
+def test_the_value_of_an_unordered_set_estimates_the_mean_of_f():
+    dist = distribution("categorical")
+    generator = torch.Generator().manual_seed(3)
+    value = rx.unordered_set(wavy, rows(dist, 300_000), generator=generator).value.mean(0)
+    exact = (dist.p * wavy(torch.eye(3))).sum()
+    assert (value.mean() - exact).abs() < 5 * value.std() / math.sqrt(len(value))
+
+
+def test_measure_valued_derivatives_are_unbiased():
+    """f = sin(b_1) b_2^2 + exp(b_2 / 3), whose expectation has a closed form."""
+    theta = torch.tensor([[0.3, -0.2], [-0.4, 0.1]], requires_grad=True)
+    (m_1, m_2), (s_1, s_2) = theta[:, 0], theta[:, 1].exp()
+    first = torch.sin(m_1) * torch.exp(-s_1 * s_1 / 2) * (m_2 * m_2 + s_2 * s_2)
+    expectation = first + torch.exp(m_2 / 3 + s_2 * s_2 / 18)
+    (exact,) = torch.autograd.grad(expectation, theta)
+
+    def f(b):
+        return torch.sin(b[..., 0]) * b[..., 1] ** 2 + torch.exp(b[..., 1] / 3)
+
+    dist = rx.Normal(*theta.detach().unbind(-1))
+    for samples in (1, 3):
+        test = rx.bias_test(
+            partial(rx.measure_valued, samples=samples),
+            f,
+            dist,
+            exact=exact,
+            generator=torch.Generator().manual_seed(4),
+        )
+        assert test.max_z < 5
+
+
+@pytest.mark.parametrize("case", cases("bernoulli", "categorical"), ids=lambda case: case.id)
+def test_finite_at_extreme_logits_in_float32(case):
+    n = distribution(case.dist).theta.shape[-1]
+    estimator = case.bind(distribution(case.dist))
+    torch.set_default_dtype(torch.float32)
+    generator = torch.Generator().manual_seed(5)
+    logits = 60 * torch.rand(20_000, n, generator=generator) - 30
+    logits[:1000] = 30 * logits[:1000].sign()
+    dist = rx.Bernoulli(logits) if case.dist == "bernoulli" else rx.Categorical(logits)
+    own = {
+        key: value.float() if isinstance(value, torch.Tensor) else value
+        for key, value in estimator.keywords.items()
+        if key != "c"
+    }
+    if "c" in estimator.keywords:
+        own["c"] = lambda z: torch.sigmoid(z / 0.7).sum(-1).sin()
+    est = estimator.func(wavy, dist, generator=generator, **own)
+    assert est.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["rloo", "arms", "double_cv", "rodeo"])
+def test_one_sample_is_too_few(name):
+    own = {"stein": smooth_stein} if name == "rodeo" else {}
+    with pytest.raises(ValueError, match="samples=2 or more"):
+        getattr(rx, name)(wavy, distribution("bernoulli"), samples=1, **own)
+
+
+@pytest.mark.parametrize("name", ["arm", "disarm", "arms", "rodeo"])
+def test_bits_are_asked_for(name):
+    own = {"stein": smooth_stein} if name == "rodeo" else {}
+    with pytest.raises(TypeError, match="needs a Bernoulli"):
+        getattr(rx, name)(wavy, distribution("categorical"), **own)
+
+
+def test_an_odd_number_of_antithetic_samples_is_refused():
+    with pytest.raises(ValueError, match="even number"):
+        rx.disarm(wavy, distribution("bernoulli"), samples=3)
+
+
+def test_more_classes_than_there_are_cannot_be_drawn():
+    with pytest.raises(ValueError, match="2 to 3 classes"):
+        rx.unordered_set(wavy, distribution("categorical"), samples=4)
+    with pytest.raises(ValueError, match="single choice"):
+        rx.unordered_set(
+            over_event(wavy, distribution("categoricals")), distribution("categoricals")
+        )
