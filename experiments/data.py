@@ -1,0 +1,266 @@
+"""Binary image data as tensors on the device: MNIST, Omniglot and scikit-learn's digits.
+
+A data set is one float tensor per split; a batch is an index into it, so nothing is loaded while
+training. Files are looked for under `root` and `$RELAX_DATA`, and downloaded last.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.config import UserError
+from relax.replicas import Streams
+
+BINARIZATIONS = ("static", "dynamic", "larochelle")
+STATIC_SEED = 0  # the one draw that makes `static` the same data set everywhere
+DOWNLOAD_SECONDS = 120
+
+MNIST_FILES = {  # file -> number of images, md5 of the uncompressed file (None: not read)
+    "train-images-idx3-ubyte": (60_000, "6bbc9ace898e44ae57da46a324031adb"),
+    "t10k-images-idx3-ubyte": (10_000, "2646ac647ad5339dbf082846283269ea"),
+    "train-labels-idx1-ubyte": (60_000, None),
+    "t10k-labels-idx1-ubyte": (10_000, None),
+}
+LAROCHELLE_FILES = {f"binarized_mnist_{s}.amat": s for s in ("train", "valid", "test")}
+OMNIGLOT_URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Three splits of images in [0, 1], each [N, pixels]; `mean` is the training images'.
+
+    `dynamic`: the training images are intensities, binarized anew in every batch.
+    """
+
+    name: str
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    mean: Tensor
+    side: int
+    dynamic: bool = False
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Images:
+        """The same images on `device`."""
+        moved = {s: getattr(self, s).to(device, dtype) for s in ("train", "valid", "test", "mean")}
+        return Images(self.name, **moved, side=self.side, dynamic=self.dynamic)
+
+
+class Missing(UserError):
+    """The files are nowhere and could not be downloaded."""
+
+
+class Batches:
+    """Batches [R, B, pixels] by index, each replica in its own order from its own stream.
+
+    The last, smaller batch of an epoch is dropped, as the paper's code does.
+    """
+
+    def __init__(self, images: Images, batch: int, streams: Streams):
+        self.images, self.batch, self.streams = images, batch, streams
+        self.per_epoch = len(images.train) // batch
+        if self.per_epoch == 0:
+            raise UserError(f"batch={batch} is larger than {images.name}'s {len(images.train)}")
+        self.order: Tensor | None = None
+
+    def at(self, step: int) -> Tensor:
+        """The batch of this step; steps must be asked for in order."""
+        position = step % self.per_epoch
+        if position == 0 or self.order is None:
+            self.order = self.streams.rand(len(self.images.train)).argsort(-1)
+        return self._take(self.order[:, position * self.batch : (position + 1) * self.batch])
+
+    def random(self) -> Tensor:
+        """A batch drawn with replacement, outside the epochs' order."""
+        return self._take(self.streams.randint(len(self.images.train), self.batch))
+
+    def _take(self, index: Tensor) -> Tensor:
+        x = self.images.train[index]
+        return (self.streams.rand(*x.shape[1:]) < x).to(x.dtype) if self.images.dynamic else x
+
+    def state_dict(self) -> dict:
+        return {"order": self.order, "streams": self.streams.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.order = state["order"]
+        self.streams.load_state_dict(state["streams"])
+
+
+def load(name: str, root: str | Path = "data", binarization: str = "static") -> Images:
+    """A data set by name. UserError: unknown name or binarization, missing or damaged files."""
+    if binarization not in BINARIZATIONS:
+        raise UserError(f"binarization={binarization}: known are {', '.join(BINARIZATIONS)}")
+    makers = {"mnist": _mnist, "omniglot": _omniglot, "digits": _digits}
+    if name not in makers:
+        raise UserError(f"data={name}: known are {', '.join(makers)}")
+    if binarization == "larochelle":
+        if name != "mnist":
+            raise UserError(f"binarization=larochelle exists for mnist only, not for {name}")
+        return _larochelle(root)
+    return makers[name](root, binarization)
+
+
+def available(name: str, root: str | Path = "data") -> bool:
+    """Whether `load` would find the files without a download."""
+    wanted = {
+        "mnist": [f for f, (_, md5) in MNIST_FILES.items() if md5],
+        "omniglot": ["chardata.mat"],
+        "digits": [],
+    }[name]
+    return all(find(f, root) for f in wanted)
+
+
+# --- finding and fetching files -------------------------------------------------------------
+
+
+def folders(root: str | Path) -> list[Path]:
+    """Where files are looked for: `root`, then `$RELAX_DATA`, each also in torchvision's layout."""
+    roots = [Path(root)]
+    if os.environ.get("RELAX_DATA"):
+        roots.append(Path(os.environ["RELAX_DATA"]))
+    return [r / sub for r in roots for sub in ("MNIST/raw", "omniglot", "")]
+
+
+def find(file: str, root: str | Path) -> Path | None:
+    """The file, or the same with .gz, in the first folder that has it."""
+    candidates = (f / (file + end) for f in folders(root) for end in ("", ".gz"))
+    return next((c for c in candidates if c.is_file()), None)
+
+
+def _fetch(program: str, *arguments: str) -> None:
+    """Runs a download in its own process, so that one that hangs can be given up."""
+    command = [sys.executable, "-c", program, *arguments]
+    try:
+        subprocess.run(command, capture_output=True, timeout=DOWNLOAD_SECONDS, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        return  # the caller finds the file missing, and says where it was looked for
+
+
+def _missing(what: str, files: list[str], root: str | Path) -> Missing:
+    looked = ", ".join(str(f) for f in folders(root))
+    return Missing(
+        f"{what} not found and not downloaded. Put {', '.join(files)} (or .gz of them) into one of "
+        f"{looked}; or use data=digits, which needs no files"
+    )
+
+
+# --- formats --------------------------------------------------------------------------------
+
+
+def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
+    """Images [N, rows, columns] of an idx3 file, raw or .gz. UserError: truncated or altered."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        magic, count, rows, columns = struct.unpack(">4I", raw[:16])
+    except (OSError, EOFError, struct.error) as error:
+        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    if magic != 0x803:
+        raise UserError(f"{path} is no idx image file (it starts with {magic:#x})")
+    if len(raw) != 16 + count * rows * columns:
+        raise UserError(
+            f"{path} is truncated: {len(raw):,} bytes of {16 + count * rows * columns:,}; "
+            "fetch it again"
+        )
+    if md5 is not None and hashlib.md5(raw).hexdigest() != md5:
+        raise UserError(f"{path} is not the official file (its md5 differs); fetch it again")
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(count, rows, columns)
+
+
+def _mnist(root: str | Path, binarization: str) -> Images:
+    download = "import sys, torchvision; torchvision.datasets.MNIST(sys.argv[1], download=True)"
+    if not available("mnist", root):
+        _fetch(download, str(root))
+    if not available("mnist", root):
+        raise _missing("MNIST", list(MNIST_FILES), root)
+    pixels = {}
+    for file, (count, md5) in MNIST_FILES.items():
+        if md5 is None:
+            continue
+        path = find(file, root)
+        pixels[file] = read_idx(path, md5)
+        if len(pixels[file]) != count:
+            raise UserError(f"{path} holds {len(pixels[file]):,} images, not {count:,}")
+    train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels.values())
+    n_valid = len(test)  # the last 10 000 training images
+    return _split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+
+
+def _larochelle(root: str | Path) -> Images:
+    """Larochelle and Murray's fixed binarization: text files of zeros and ones."""
+    splits = {}
+    for file, split in LAROCHELLE_FILES.items():
+        path = find(file, root)
+        if path is None:
+            raise _missing("Binarized MNIST", list(LAROCHELLE_FILES), root)
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt") as lines:
+            splits[split] = torch.from_numpy(np.loadtxt(lines, dtype=np.uint8)).double()
+    return Images("mnist", **splits, mean=splits["train"].mean(0), side=28)
+
+
+def _omniglot(root: str | Path, binarization: str) -> Images:
+    """The 28x28 chardata.mat of Burda et al., split and binarized as the paper's code does."""
+    from scipy.io import loadmat
+
+    path = find("chardata.mat", root)
+    if path is None:
+        target = Path(root) / "omniglot" / "chardata.mat"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")  # renamed when whole, so that no half file is found
+        program = "import sys, urllib.request as u; u.urlretrieve(sys.argv[1], sys.argv[2])"
+        _fetch(program, OMNIGLOT_URL, str(part))
+        if part.is_file():
+            part.replace(target)
+        path = find("chardata.mat", root)
+    if path is None:
+        raise _missing("Omniglot", ["chardata.mat"], root)
+    try:
+        mat = loadmat(path)
+        # stored by columns: each image is transposed on the way
+        train, test = (
+            mat[k].T.reshape(-1, 28, 28).transpose(0, 2, 1).reshape(-1, 784).astype(float)
+            for k in ("data", "testdata")
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    if binarization == "static":
+        draw = np.random.RandomState(5)
+        train, test = (draw.rand(*p.shape) < p for p in (train, test))
+    train = train[np.random.RandomState(123).permutation(len(train))]
+    n_valid = round(len(train) * 1_345 / 24_345)
+    splits = [torch.from_numpy(s.astype(float)) for s in (train[:-n_valid], train[-n_valid:], test)]
+    return _split("omniglot", *splits, binarization)
+
+
+def _digits(root: str | Path, binarization: str) -> Images:
+    """scikit-learn's 1 797 digits of 8x8, the stand-in that needs no file."""
+    from sklearn.datasets import load_digits
+
+    pixels = torch.from_numpy(load_digits().data / 16.0)
+    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
+    return _split("digits", pixels[:1297], pixels[1297:1547], pixels[1547:], binarization)
+
+
+def _split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: str) -> Images:
+    """Binarizes once. With `dynamic` the training images stay intensities, the others do not."""
+    generator = torch.Generator().manual_seed(STATIC_SEED)
+
+    def binary(pixels: Tensor) -> Tensor:
+        return (torch.rand(pixels.shape, generator=generator, dtype=pixels.dtype) < pixels).double()
+
+    binary_train, valid, test = binary(train), binary(valid), binary(test)
+    dynamic = binarization == "dynamic"
+    train = train if dynamic else binary_train
+    side = round(train.shape[1] ** 0.5)
+    return Images(name, train, valid, test, train.mean(0), side, dynamic)

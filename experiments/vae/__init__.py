@@ -1,0 +1,1 @@
+"""The discrete VAE on binary images: every estimator on sigmoid belief networks."""

@@ -1,0 +1,41 @@
+"""python -m experiments.vae preset=vae/quick model=linear1 'estimator=[rebar,relax]'"""
+
+from __future__ import annotations
+
+from experiments import data
+from experiments.config import launch, register
+from experiments.vae.config import Vae
+from experiments.vae.train import train
+
+BANNER = """
+======================================================================================
+  MNIST is not here and cannot be downloaded. This runs on scikit-learn's 8x8 DIGITS.
+  Every file and figure says digits; nothing of it is comparable with the paper.
+  {why}
+======================================================================================
+"""
+
+
+def run(config: Vae) -> None:
+    """Train every chosen estimator, one after the other."""
+    images = find_images(config)
+    for name in config.estimators:
+        train(config, name, images)
+
+
+def find_images(config: Vae) -> data.Images:
+    """The images asked for; where nobody asked, digits may stand in for a missing MNIST."""
+    wanted = config.data
+    try:
+        return data.load(wanted.name, wanted.root, wanted.binarization)
+    except data.Missing as error:
+        if not wanted.fallback:
+            raise
+        print(BANNER.format(why=error), flush=True)
+        return data.load("digits", wanted.root, "static")
+
+
+register("vae", Vae)
+
+if __name__ == "__main__":
+    launch(run, "vae", Vae)

@@ -1,0 +1,232 @@
+"""The estimators on a VAE of L layers: one `rx.Estimate` per layer from one hard pass.
+
+Each class holds an estimator's phi and turns (x, noise) into estimates by calling the core with
+f = the negative ELBO of this layer's latents; nothing of an estimator's mathematics is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+import relax as rx
+from experiments.vae.config import Concrete, MuProp, Nvil, Rebar, Relax
+from experiments.vae.models import VAE, Sample
+from experiments.vae.networks import Network
+from experiments.vae.surrogate import Residual, Surrogate
+
+Noises = list[rx.Noise]
+
+
+class Method(nn.Module):
+    """What all have: `estimates(x, noise)`, phi, and noise of the right kind."""
+
+    coupled = True  # whether v is recovered from u (or not needed at all)
+
+    def __init__(self, vae: VAE, settings, generators: Sequence[torch.Generator]):
+        super().__init__()
+        self._vae = (vae,)  # in a tuple: its parameters are not phi
+        self.settings = settings
+
+    @property
+    def vae(self) -> VAE:
+        return self._vae[0]
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        """Estimates of the layers' logit gradients; a pure function of x, noise and weights."""
+        raise NotImplementedError
+
+    def noise(self, batch: int, generator) -> Noises:
+        """Noise [R, B, D] of every layer."""
+        prior = self.vae.prior
+        like = prior.detach().expand(-1, batch, -1)
+        dist = rx.Bernoulli(like, replicas=1, validate=False)
+        return [dist.noise(1, generator, self.coupled) for _ in range(self.vae.depth)]
+
+    def per_row(self, grad: Tensor, rows: int) -> Tensor:
+        """One estimate [R, B, D] per image, where several samples stand in the batch."""
+        return grad.unflatten(1, (-1, rows)).mean(1)
+
+    def phi(self) -> list[nn.Parameter]:
+        """The parameters that the variance objective (or the baseline's error) trains."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def add_weight_decay(self, batch: int) -> None:
+        """Add the gradient of an L2 term to phi's gradients."""
+
+
+def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Bernoulli], Sample]:
+    """b_1 .. b_L by ancestral sampling, and the ELBO's terms there."""
+    dists, latents, below = [], [], x
+    for layer in range(vae.depth):
+        dists.append(rx.Bernoulli(vae.encode(layer, below), replicas=1, validate=False))
+        below = dists[layer].sample(noise[layer])
+        latents.append(below)
+    return dists, vae.score(x, latents, [dist.theta for dist in dists])
+
+
+class ScoreFunction(Method):
+    """REINFORCE; with several samples the mean of the others is the baseline of each.
+
+    The samples stand beside each other in the batch, because every layer depends on those below.
+    """
+
+    def noise(self, batch: int, generator) -> Noises:
+        return super().noise(batch * self.settings.samples, generator)
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        count, rows = self.settings.samples, x.shape[1]
+        dists, sample = hard_pass(self.vae, x.repeat(1, count, 1), noise)
+        f_b, baseline = sample.f, 0.0
+        if count > 1:
+            f = f_b.detach().unflatten(1, (count, rows))
+            baseline = ((f.sum(1, keepdim=True) - f) / (count - 1)).flatten(1)
+        return [
+            rx.reinforce(lambda b: f_b, dist, baseline=baseline, noise=u)
+            for dist, u in zip(dists, noise, strict=True)
+        ]
+
+
+class WithBaseline(Method):
+    """NVIL and MuProp, with a learned baseline of what lies below the layer."""
+
+    def __init__(self, vae: VAE, settings: Nvil | MuProp, generators: Sequence[torch.Generator]):
+        super().__init__(vae, settings, generators)
+        pixels, latents = len(vae.mean), vae.prior.shape[-1]
+        widths = [pixels] + [latents] * (vae.depth - 1)
+        self.baselines = nn.ModuleList(
+            Network([n, settings.hidden, 1], "tanh", len(generators), generators) for n in widths
+        )
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        dists, sample = hard_pass(self.vae, x, noise)
+        f_b, below = sample.f, [x, *sample.latents]
+        estimates = []
+        for k, dist in enumerate(dists):
+            baseline = self.baselines[k](self.vae.encoder_input(k, below[k])).squeeze(-1)
+            own = {"baseline": baseline, "noise": noise[k]}
+            if isinstance(self.settings, MuProp):
+                own["mean_field"] = partial(self.mean_field, k, x, sample)
+                estimates.append(rx.muprop(lambda b: f_b, dist, **own))
+            else:
+                estimates.append(rx.nvil(lambda b: f_b, dist, **own))
+        return estimates
+
+    def mean_field(self, layer: int, x: Tensor, sample: Sample, m: Tensor) -> Tensor:
+        """f with means in place of samples from this layer up."""
+        latents = [*sample.latents[:layer], m]
+        logits = [a.detach() for a in sample.logits[: layer + 1]]
+        for k in range(layer + 1, self.vae.depth):
+            logits.append(self.vae.encode(k, latents[-1]))
+            latents.append(torch.sigmoid(logits[k]))
+        return self.vae.score(x, latents, logits).f
+
+
+class Reparameterized(Method):
+    """Concrete and straight-through: the biased ones that differentiate f through the sample."""
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        return [self._from(0, x, [], [], noise)]
+
+    def _from(self, layer: int, x: Tensor, latents: list, logits: list, noise: Noises):
+        """The estimate of this layer, whose f holds the layers above with theirs."""
+        below = latents[-1] if latents else x
+        dist = rx.Bernoulli(self.vae.encode(layer, below), replicas=1, validate=False)
+        logits = [*logits, dist.theta]
+
+        def f(b: Tensor) -> Tensor:
+            if layer == self.vae.depth - 1:
+                return self.vae.score(x, [*latents, b], logits).f
+            above = self._from(layer + 1, x, [*latents, b], logits, noise)
+            pull = (above.grad.detach() * above.theta).sum(-1)
+            return above.value + (pull - pull.detach())  # its value, with the estimate as slope
+
+        return self.core(f, dist, noise[layer])
+
+    def core(self, f, dist: rx.Bernoulli, noise: rx.Noise) -> rx.Estimate:
+        if isinstance(self.settings, Concrete):
+            return rx.concrete(f, dist, lambda_=self.settings.lambda_, noise=noise)
+        return rx.straight_through(f, dist, noise=noise)
+
+
+class ControlVariates(Method):
+    """REBAR and RELAX: per layer one eta, one lambda and, for RELAX, one network r."""
+
+    def __init__(self, vae: VAE, settings: Rebar | Relax, generators: Sequence[torch.Generator]):
+        super().__init__(vae, settings, generators)
+        replicas, layers = len(generators), range(vae.depth)
+        self.coupled = settings.coupled
+        self.scales = nn.ModuleList(
+            rx.surrogates.Scales(settings.eta, settings.lambda_, replicas) for _ in layers
+        )
+        for scales in self.scales:
+            scales.eta.requires_grad_(settings.learn_eta)
+            scales.log_lambda.requires_grad_(settings.learn_lambda)
+        self.residuals = nn.ModuleList()
+        if isinstance(settings, Relax):
+            pixels, latents = len(vae.mean), vae.prior.shape[-1]
+            self.residuals.extend(
+                Residual(
+                    pixels + k * latents,
+                    latents,
+                    settings.hidden,
+                    settings.depth,
+                    replicas,
+                    generators,
+                )
+                for k in layers
+            )
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        dists, sample = hard_pass(self.vae, x, noise)
+        f_b = sample.f
+        return [
+            rx.relax(
+                lambda b: f_b,
+                dist,
+                c=self.surrogate(k, x, sample, noise),
+                noise=noise[k],
+                coupled=self.coupled,
+            )
+            for k, dist in enumerate(dists)
+        ]
+
+    def surrogate(self, layer: int, x: Tensor, sample: Sample, noise: Noises) -> Surrogate:
+        """c of this layer for this batch."""
+        return Surrogate(
+            self.vae,
+            layer,
+            x,
+            sample,
+            [torch.logit(n.u) for n in noise],
+            self.scales,
+            self.residuals[layer] if len(self.residuals) else None,
+            getattr(self.settings, "with_f", True),
+            self.settings.relaxation == "tucker",
+        )
+
+    @torch.no_grad()
+    def add_weight_decay(self, batch: int) -> None:
+        """The authors' decay of r, weights and biases.
+
+        Their objective is the mean over batch and units of (g/B)^2 and ours the mean over the
+        batch of sum_d g_d^2, B^2 D times theirs; so the decay is B^2 D times theirs as well.
+        """
+        weights = list(self.residuals.parameters())
+        if weights and self.settings.weight_decay:
+            decay = self.settings.weight_decay * batch**2 * self.vae.prior.shape[-1]
+            torch._foreach_add_([w.grad for w in weights], weights, alpha=decay)
+
+
+METHODS = {
+    "reinforce": ScoreFunction,
+    "nvil": WithBaseline,
+    "muprop": WithBaseline,
+    "concrete": Reparameterized,
+    "straight_through": Reparameterized,
+    "rebar": ControlVariates,
+    "relax": ControlVariates,
+}

@@ -1,0 +1,45 @@
+"""Reconstructions and prior samples as PNG."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.data import Images
+from experiments.tracking import Tracker
+from experiments.vae import evaluate
+from experiments.vae.models import VAE
+from relax.replicas import Streams
+
+COUNT = 16
+
+
+def save_pictures(vae: VAE, images: Images, streams: Streams, tracker: Tracker) -> None:
+    """The first replica's pictures, into the run folder and W&B: test images over their
+    reconstructions, and draws from the prior."""
+    x = images.test[:COUNT]
+    back = evaluate.reconstructions(vae, x, streams)[0]
+    drawn = evaluate.samples(vae, 2 * COUNT, streams)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, rows in (("reconstructions", torch.cat([x, back])), ("samples", drawn)):
+            path = Path(folder) / f"{name}.png"
+            write_png(path, tile(rows, images.side))
+            tracker.image(name, path, tracker.steps)
+
+
+def tile(rows: Tensor, side: int) -> Tensor:
+    """Images [N, side^2] as one picture with COUNT in a row and white lines between."""
+    grid = rows.reshape(-1, COUNT, side, side)
+    grid = torch.nn.functional.pad(grid, (1, 1, 1, 1), value=1.0)
+    return grid.permute(0, 2, 1, 3).reshape(-1, COUNT * (side + 2))
+
+
+def write_png(path: Path, picture: Tensor, scale: int = 3) -> None:
+    """A grey picture [height, width] in [0, 1], enlarged `scale` times."""
+    from matplotlib.image import imsave
+
+    picture = picture.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    imsave(path, picture.cpu().numpy(), cmap="gray", vmin=0, vmax=1)

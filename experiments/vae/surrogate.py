@@ -1,0 +1,160 @@
+"""The VAE's control variate: c(z_l) = eta_l (f(sigma_lambda(z_l)) + r_l(z_l)), one per layer.
+
+Layers below l stay at their hard samples; layer l and all above it are relaxed, with the layers'
+own noise (PAPER appendix; the authors' code). REBAR leaves r out, the surrogate-only form leaves f
+out. Everything is a function of phi = (lambda, eta, r's weights) and of constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import relax as rx
+from experiments.vae.models import VAE, Sample, log_prob
+from experiments.vae.networks import Network
+from relax.replicas import Linear, uniform_weights
+
+
+class Residual(nn.Module):
+    """r_l: ReLU layers on [x - mean, z_l, 2b_1 - 1, ..., 2b_{l-1} - 1] -> one number per row.
+
+    The first layer's weights are kept in two parts, because only z_l's is ever differentiated.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        latents: int,
+        hidden: int,
+        depth: int,
+        replicas: int,
+        generators: Sequence[torch.Generator],
+    ):
+        super().__init__()
+        self.context = Linear(context, hidden, replicas, "zeros")
+        self.of_z = Network([latents, *[hidden] * depth, 1], "relu", replicas, generators)
+        fan_in = context + latents
+        bound = (6 / (fan_in + hidden)) ** 0.5  # Glorot for the two parts as the one layer they are
+        joint = uniform_weights((fan_in, hidden), bound, replicas, generators)
+        self.context.weight = nn.Parameter(joint[:, :context].clone())
+        self.of_z.layers[0].weight = nn.Parameter(joint[:, context:].clone())
+
+    def forward(self, z: Tensor, context: Tensor) -> Tensor:
+        return self.of_z(z, self.context(context)).squeeze(-1)
+
+    def value_and_grad(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        r, pull = self.of_z.with_pullback(z, self.context(context))
+        return r.squeeze(-1), pull(torch.ones_like(r))
+
+
+@dataclass
+class Surrogate:
+    """c of one layer for one batch: `c(z)` [..., R, B] and its derivative in closed form.
+
+    layer: l, counted from 0. sample: the hard pass. scales: eta and lambda of every layer.
+    residual: r_l or None. with_f: whether c contains the relaxed f.
+    """
+
+    vae: VAE
+    layer: int
+    x: Tensor
+    sample: Sample
+    noise: list[Tensor]  # logistic noise z_k - a_k of every layer
+    scales: Sequence[rx.surrogates.Scales]
+    residual: Residual | None = None
+    with_f: bool = True
+    tucker: bool = False  # sigma(z / lambda + a lambda / (lambda + 1)) for sigma(z / lambda)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """c(z) as it is written; autograd can differentiate it."""
+        total = z.new_zeros(())
+        if self.with_f:
+            total = total + self.relaxed_f(z)
+        if self.residual is not None:
+            total = total + self.residual(z, self.context())
+        return self.scales[self.layer].eta[:, None] * total
+
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """c(z) and dc/dz, both attached to phi; equal to autograd's and half its price."""
+        value, grad = z.new_zeros(()), z.new_zeros(())
+        if self.with_f:
+            value, grad = self.relaxed_f_and_grad(z)
+        if self.residual is not None:
+            r, dr = self.residual.value_and_grad(z, self.context())
+            value, grad = value + r, grad + dr
+        eta = self.scales[self.layer].eta
+        return eta[:, None] * value, eta[:, None, None] * grad
+
+    def context(self) -> Tensor:
+        """What r_l sees beside z_l: it must not see b_l or the layers above."""
+        below = self.sample.latents[: self.layer]
+        return torch.cat([self.x - self.vae.mean, *(2 * b - 1 for b in below)], dim=-1)
+
+    def relaxed_f(self, z: Tensor) -> Tensor:
+        """f at b_1 .. b_{l-1} hard and sigma_lambda(z_l), ..., sigma_lambda(z_L)."""
+        vae, first = self.vae, self.layer
+        latents = [b.expand(*z.shape[:-3], *b.shape) for b in self.sample.latents[:first]]
+        logits = [a.detach() for a in self.sample.logits[: first + 1]]
+        for k in range(first, vae.depth):
+            if k > first:
+                logits.append(vae.encode(k, latents[-1]))
+                z = logits[k] + self.noise[k]
+            latents.append(self.relax(k, z, logits[k]))
+        return vae.score(self.x, latents, logits).f
+
+    def relaxed_f_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The same and its derivative in z_l, by back-propagation written out once.
+
+        With f = sum_k log q(s_k|a_k) - log p(s_{k-1}|y_k) - log p(s_L) and log p(t|y) = ty -
+        softplus(y) for every Bernoulli: d log p/dt = y, d log p/dy = t - sigmoid(y).
+        """
+        vae, first, depth = self.vae, self.layer, self.vae.depth
+        prior = vae.prior.detach()
+        s, a = {}, {first: self.sample.logits[first].detach()}
+        pull_encoder, y, pull_decoder, target = {}, {}, {}, {}
+        for k in range(first, depth):  # the relaxed pass upward
+            if k > first:
+                a[k], pull_encoder[k] = vae.encoder[k].with_pullback(
+                    2 * s[k - 1] - 1, constant=True
+                )
+                z = a[k] + self.noise[k]
+            s[k] = self.relax(k, z, a[k])
+        f = self.below()
+        for k in range(first, depth):  # and the terms of f
+            y[k], pull_decoder[k] = vae.decoder[k].with_pullback(2 * s[k] - 1, constant=True)
+            y[k] = y[k] + vae.offset if k == 0 else y[k]
+            target[k] = s[k - 1] if k > first else ([self.x] + self.sample.latents)[k]
+            f = f + log_prob(s[k], a[k]) - log_prob(target[k], y[k])
+        f = f - log_prob(s[depth - 1], prior)
+        grad_z = z.new_zeros(())
+        for k in reversed(range(first, depth)):  # df/ds_k and df/dz_k from the top down
+            grad = a[k] - (prior if k == depth - 1 else y[k + 1])
+            grad = grad - 2 * pull_decoder[k](target[k] - torch.sigmoid(y[k]))
+            if k < depth - 1:
+                grad_a = grad_z * (1 + self.shift(k + 1)) + s[k + 1] - torch.sigmoid(a[k + 1])
+                grad = grad + 2 * pull_encoder[k + 1](grad_a)
+            grad_z = grad * s[k] * (1 - s[k]) / self.temperature(k)
+        return f, grad_z
+
+    def below(self) -> Tensor:
+        """f's terms below layer l, which the relaxation does not touch."""
+        k, sample = self.layer, self.sample
+        parts = [q - p for q, p in zip(sample.log_q[:k], sample.log_p[:k], strict=True)]
+        return sum(parts, self.x.new_zeros(())).detach()
+
+    def relax(self, layer: int, z: Tensor, a: Tensor) -> Tensor:
+        """sigma_lambda(z), with a's share in Tucker's form."""
+        z = z + self.shift(layer) * a if self.tucker else z
+        return torch.sigmoid(z / self.temperature(layer))
+
+    def shift(self, layer: int) -> Tensor | float:
+        """lambda^2 / (lambda + 1) in Tucker's form, else 0."""
+        lambda_ = self.temperature(layer)
+        return lambda_ * lambda_ / (lambda_ + 1) if self.tucker else 0.0
+
+    def temperature(self, layer: int) -> Tensor:
+        return self.scales[layer].lambda_[:, None, None]

@@ -1,0 +1,242 @@
+"""One estimator on a VAE: all learning rates and seeds side by side, from start to last step."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.checkpoint import RunFolder
+from experiments.config import UserError, device, run_path, settings
+from experiments.data import Batches, Images
+from experiments.tracking import Tracker, duration
+from experiments.vae import evaluate
+from experiments.vae.config import Vae
+from experiments.vae.estimators import METHODS
+from experiments.vae.models import VAE
+from experiments.vae.pictures import save_pictures
+from experiments.vae.step import Step
+from relax.replicas import Streams
+
+# Streams of one seed, apart in the 32 bits that torch keeps of it.
+WEIGHTS, ORDER, NOISE, MEASURING = range(4)
+
+
+def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
+    """Train, resume or skip; returns the summary."""
+    own = config.own(name)
+    case = f"{images.name}-{config.model}"
+    path = run_path(config, "vae", case, name)
+    plain = settings(config, name, own)
+    plain["data"] = {"name": images.name, "binarization": config.data.binarization}
+    steps = config.total_steps(len(images.train))
+    free = ("steps", "epochs", "iwae_samples", "pictures")
+    with RunFolder(path, plain, free, config.fresh, config.save_every) as folder:
+        if folder.finished(steps):
+            print(f"{path} is finished, {steps} steps: skipped", flush=True)
+            return folder.summary()
+        run = Run(config, name, images)
+        if state := folder.load():
+            run.load_state_dict(state)
+        else:
+            run.warm_up()
+        print(f"{path}: {run.plan(steps - folder.step)}", flush=True)
+        with Tracker(
+            folder,
+            keys={"lr": run.rates, "seed": run.seeds},
+            metrics=run.metrics,
+            steps=steps,
+            tracking=config.tracking,
+            group=f"vae-{config.preset}-{case}",
+            job_type=name,
+            name="-".join(["vae", case, path.name]),
+            rows="each",
+            runs=config.runs,
+        ) as tracker:
+            for step in range(folder.step + 1, steps + 1):
+                run.step(step)
+                run.measure(step, steps, tracker)
+                tracker.progress(step)
+                if folder.due or step == steps:
+                    folder.save(step, run.state_dict(), tracker)
+            summary = run.summary()
+            tracker.finish(summary, headline(summary))
+        return folder.summary()
+
+
+class Run:
+    """The state of a run: model, phi, optimisers, random streams and the order of the data.
+
+    A replica for every learning rate and seed, rates outermost.
+    """
+
+    def __init__(self, config: Vae, name: str, images: Images) -> None:
+        self.config = config
+        place = device(config.device)
+        self.images = images.to(place)
+        self.rates = [lr for lr in config.lr for _ in range(config.seeds)]
+        self.seeds = list(range(config.seeds)) * len(config.lr)
+        generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
+        vae = VAE(config.model, images.mean.float(), config.latents, config.hidden, generators)
+        self.method = METHODS[name](vae.to(place), config.own(name), generators).to(place)
+        self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
+        self.order = self._streams(ORDER, place)
+        self.noise = self._streams(NOISE, place)
+        self.batches = Batches(self.images, config.batch, self.order)
+        self.running = torch.zeros(len(self.rates), device=place)  # sum of f since the epoch began
+        self.diverged: dict[str, str] = {}  # row -> what was found
+        self.seconds = 0.0
+        pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
+        self.scales = pairs if hasattr(self.method, "scales") else []
+        variance = ["variance_logits", "variance_weights"] if config.variance_every else []
+        self.metrics = ["train", "valid", "epoch", *variance, *self.scales]
+
+    def _stream_seeds(self, purpose: int) -> list[int]:
+        return [4 * seed + purpose for seed in self.seeds]
+
+    def _streams(self, purpose: int, place: torch.device) -> Streams:
+        return Streams(self._stream_seeds(purpose), place, block=2**18)
+
+    @property
+    def vae(self) -> VAE:
+        return self.method.vae
+
+    # ---- training ----
+
+    def step(self, step: int) -> None:
+        x = self.batches.at(step - 1)
+        f_b = self.trainer(x, self.method.noise(self.config.batch, self.noise))
+        self.running += f_b.mean(-1)
+
+    def warm_up(self) -> None:
+        """Steps of phi alone on random batches, before the model moves."""
+        for _ in range(getattr(self.method.settings, "warm_up", 0)):
+            x = self.batches.random()
+            self.trainer(x, self.method.noise(self.config.batch, self.noise), train_model=False)
+
+    def plan(self, steps: int) -> str:
+        """What lies ahead and about how long it takes, from a few steps that change nothing."""
+        streams = self._streams(MEASURING, self.running.device)
+        x = self.fixed_batch()
+        times = []
+        for _ in range(8):
+            start = time.perf_counter()
+            self.trainer.losses(x, self.method.noise(len(x[0]), streams))[0].backward()
+            times.append(time.perf_counter() - start)
+        self.trainer.zero_grad()
+        compiling = f" after {duration(times[0])} of compiling" if self.config.compile else ""
+        many = f"{len(self.rates)} replicas (rates x seeds), " if len(self.rates) > 1 else ""
+        seconds = 1.3 * steps * sorted(times)[len(times) // 2]  # the optimisers are the rest
+        return f"{many}{steps:,} steps, about {duration(seconds)}{compiling}"
+
+    # ---- measuring ----
+
+    def measure(self, step: int, steps: int, tracker: Tracker) -> None:
+        """At the end of epochs: the training number, and what else is due."""
+        config, per_epoch = self.config, self.batches.per_epoch
+        if step % per_epoch and step != steps:
+            return
+        epoch, last = step / per_epoch, step == steps
+        values = {
+            "train": self.running / (step % per_epoch or per_epoch),
+            "epoch": round(epoch, 3),
+        }
+        self.running.zero_()
+        self.watch(step, values["train"], tracker)
+        if epoch % config.evaluate_every == 0 or last:
+            values["valid"] = evaluate.negative_elbo(self.vae, self.images.valid, self.fresh())
+        if config.variance_every and (epoch % config.variance_every == 0 or last):
+            found = evaluate.gradient_variance(
+                self.method, self.fixed_batch(), self.fresh(), config.variance_samples
+            )
+            values |= {f"variance_{what}": value for what, value in found.items()}
+        for k, scales in enumerate(getattr(self.method, "scales", []), 1):
+            values |= {f"eta_{k}": scales.eta, f"lambda_{k}": scales.lambda_}
+        tracker.log(step, values)
+        if last and config.pictures:
+            save_pictures(self.vae, self.images, self.fresh(), tracker)
+
+    def fresh(self) -> Streams:
+        """The same noise for every measurement, apart from training's."""
+        return self._streams(MEASURING, self.running.device)
+
+    def fixed_batch(self) -> Tensor:
+        """The first training images, the same for every estimator and seed."""
+        x = self.images.train[: self.config.batch]
+        x = (x > 0.5).to(x.dtype) if self.images.dynamic else x
+        return x.repeat(len(self.rates), 1, 1)
+
+    def watch(self, step: int, train: Tensor, tracker: Tracker) -> None:
+        """Tell which replica diverged, where, and keep its last good weights; the others go on."""
+        for row in (~train.isfinite()).nonzero().flatten().tolist():
+            label = f"lr={self.rates[row]:g} seed={self.seeds[row]}"
+            if label in self.diverged:
+                continue
+            named = [*self.vae.named_parameters(), *self.method.named_parameters()]
+            bad = [name for name, p in named if not p[row].isfinite().all()] or ["f(b)"]
+            self.diverged[label] = f"step {step}, {bad[0]}"
+            kept = keep_checkpoint(tracker.folder, row)
+            print(f"{tracker.name} {label}: {bad[0]} not finite by step {step}; {kept}", flush=True)
+        if len(self.diverged) == len(self.rates):
+            found = "; ".join(f"{label}: {what}" for label, what in self.diverged.items())
+            raise UserError(f"{tracker.name}: every replica diverged ({found}); a smaller lr helps")
+
+    def summary(self) -> dict[str, Any]:
+        """The last measurements, one per replica: ELBO and IWAE bound on validation and test."""
+        vae, images, config = self.vae, self.images, self.config
+        summary: dict[str, Any] = {"lr": self.rates, "seed": self.seeds}
+        summary["valid"] = evaluate.negative_elbo(vae, images.valid, self.fresh()).tolist()
+        summary["test"] = evaluate.negative_elbo(vae, images.test, self.fresh()).tolist()
+        if config.iwae_samples:
+            for split in ("valid", "test"):
+                bound = evaluate.negative_iwae(
+                    vae, getattr(images, split), self.fresh(), config.iwae_samples
+                )
+                summary[f"{split}_iwae"] = bound.tolist()
+        return summary | {"diverged": self.diverged}
+
+    # ---- checkpoints ----
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "vae": self.vae.state_dict(),
+            "method": self.method.state_dict(),
+            "trainer": self.trainer.state_dict(),
+            "batches": self.batches.state_dict(),
+            "noise": self.noise.state_dict(),
+            "running": self.running,
+            "diverged": self.diverged,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.vae.load_state_dict(state["vae"])
+        self.method.load_state_dict(state["method"])
+        self.trainer.load_state_dict(state["trainer"])
+        self.batches.load_state_dict(state["batches"])
+        self.noise.load_state_dict(state["noise"])
+        self.running.copy_(state["running"])
+        self.diverged = state["diverged"]
+
+
+def keep_checkpoint(folder: RunFolder, row: int) -> str:
+    """Copy the newest checkpoint, from before row `row` diverged, out of the others' way."""
+    newest, kept = folder.path / "checkpoint.pt", folder.path / f"before-divergence-{row}.pt"
+    if not newest.exists():
+        return "no checkpoint had been made yet"
+    shutil.copyfile(newest, kept)
+    return f"its last checkpoint is kept as {kept}"
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """The best rate's validation -ELBO with its standard error over seeds."""
+    groups: dict[float, list[float]] = {}
+    for lr, valid in zip(summary["lr"], summary["valid"], strict=True):
+        groups.setdefault(lr, []).append(valid)
+    lr, values = min(groups.items(), key=lambda item: sum(item[1]) / len(item[1]))
+    values = torch.tensor(values, dtype=torch.float64)
+    error = f" +- {values.std() / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    best = f" at lr {lr:g}, the best of {len(groups)}" if len(groups) > 1 else ""
+    return f"validation -ELBO {values.mean():.2f}{error}{best}"
