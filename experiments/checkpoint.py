@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from experiments.config import UserError, check
+from experiments.errors import Interrupted, UserError, check
 from experiments.files import disk_errors, write_whole
 
 RECORDS = ("metrics.csv", "media.jsonl")
@@ -37,14 +37,6 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")
 OURS = (*RECORDS, *CHECKPOINTS, "config.json", "summary.json", "wandb.json")
 PLAIN = (int, float, bool, str, bytes, type(None))
 DIGEST = 32  # bytes of sha256 at the end of a checkpoint: torch.load does not notice a flipped bit
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal came and the state is saved. Not an Exception: it also ends a sweep."""
-
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
-        self.status = 128 + number
 
 
 class RunFolder:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
 import os
 import re
 import sys
@@ -30,13 +29,11 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.errors import UserError, check, known, positive
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What changes where and how a run is done, never what it computes.
-BOOKKEEPING = {"preset", "threads", "tag", "fresh", "runs", "results", "tracking", "save_every"}
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one line that names the culprit and the mend."""
+BOOKKEEPING = "preset threads processes tag fresh runs results tracking save_every".split()
 
 
 @dataclass
@@ -68,32 +65,13 @@ class Experiment:
         """Raise a UserError for a value without meaning; families extend it."""
         check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
         check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
-        check(self.save_every >= 0, f"save_every={self.save_every}: seconds, 0 or more")
+        positive(self.save_every, "save_every", zero=True)
         modes = ("auto", "online", "offline", "disabled")
         known(self.tracking.mode, modes, "tracking.mode")
         check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")
         if self.tag is not None:
             letters = re.fullmatch(r"[\w.+=-]+", self.tag)
             check(letters, f"tag={self.tag!r}: letters, digits and . + = - _ only")
-
-
-def check(condition: Any, message: str) -> None:
-    """Raise `UserError(message)` unless the condition holds."""
-    if not condition:
-        raise UserError(message)
-
-
-def known(name: str, names, what: str) -> None:
-    """Raise a UserError that lists the known names unless `name` is one of them."""
-    check(name in names, f"unknown {what} {name!r}; known: {', '.join(sorted(names))}")
-
-
-def positive(value: float, what: str, zero: bool = False) -> None:
-    """Raise a UserError unless `value` is a finite number above 0 (or 0 itself with `zero`)."""
-    fine = math.isfinite(value) and (value > 0 or (zero and value == 0))
-    check(
-        fine, f"{what}={value:g}: a finite number {'of 0 or more' if zero else 'above 0'} is needed"
-    )
 
 
 def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
@@ -107,9 +85,15 @@ def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
         raise UserError(f"{where}.{one_line(error)}") from error
 
 
-def settings(config: Experiment, estimator: str, own: Any) -> dict[str, Any]:
-    """Everything that decides what one estimator's run computes, as plain values (config.json)."""
-    everything = {key: value for key, value in asdict(config).items() if key not in BOOKKEEPING}
+def settings(
+    config: Experiment, estimator: str, own: Any, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Everything that decides what one estimator's run computes, as plain values (config.json).
+
+    without: names of settings that do not matter to this run.
+    """
+    ignored = {*BOOKKEEPING, *without}
+    everything = {key: value for key, value in asdict(config).items() if key not in ignored}
     del everything["estimators"]
     everything["device"] = device(config.device).type
     return {"estimator": estimator, **(asdict(own) if is_dataclass(own) else own), **everything}
@@ -148,29 +132,32 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     """
     show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand us the exception, not print it
+    mistakes: list[UserError] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def main(cfg):
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             config = to_dataclass(cfg, schema)
             torch.set_num_threads(config.threads)
             run(config)
         except UserError as error:
-            if sweep:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
                 case = " ".join(HydraConfig.get().overrides.task)
                 print(f"error in {case}: {error}", file=sys.stderr, flush=True)
-            raise
+                raise  # Hydra goes on with the next case and ends with an error
+            mistakes.append(error)
 
     try:
         main()
+        if mistakes:
+            raise mistakes[0]
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if show_traceback:
             raise
         line = str(error) if isinstance(error, UserError) else one_line(error, schema)
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as stop:  # the run folder's Interrupted is one
+    except KeyboardInterrupt as stop:  # Interrupted is one
         print(str(stop) or "stopped", file=sys.stderr)
         sys.exit(getattr(stop, "status", 130))
 
@@ -200,7 +187,9 @@ def _only_chosen(estimators: dict[str, Any]) -> None:
     """`estimators.rebar.eta=2` without rebar in estimator=[...] would add a run unasked."""
     if not HydraConfig.initialized():
         return
-    chosen = HydraConfig.get().runtime.choices.get("estimator", "")
+    chosen = HydraConfig.get().runtime.choices.get("estimator")
+    if chosen is None:  # Hydra does not tell the choices of a list
+        return
     chosen = re.findall(r"[\w-]+", str(chosen))
     for name in estimators:
         mend = f"add it to estimator=[{','.join(chosen)}] or leave estimators.{name} out"
@@ -212,7 +201,7 @@ def one_line(error: Exception, schema: type | None = None) -> str:
     text = str(error) + "\n" + str(error.__cause__ or "")
     if found := re.search(r"Could not override '([^']+)'", text):
         return f"unknown setting {found[1]!r}{_nearest(found[1], schema)}; --help lists them all"
-    if found := re.search(r"Could not find '([^']+)/([^/']+)'", text):
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         group, _, rest = text.partition("Available options")[2].partition(":")
         options = re.findall(r"^\s+([\w./-]+)$", rest.partition("Config search")[0], re.M)
         options = options or _options(found[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import UserError
+from experiments.errors import UserError
 
 
 @contextmanager

@@ -98,11 +98,12 @@ class Tracker:
             raise RuntimeError(
                 "call folder.load() first: it cuts the record back to the checkpoint"
             )
-        self._start, self._started = self.folder.step, time.monotonic()
+        self._start = self.folder.step
         self._drawn, self._tenth = 0.0, 10 * self._start // max(self.steps, 1)
         self._mirror.open()
         if self._start:
             self._replay()
+        self._started = time.monotonic()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -227,7 +228,7 @@ class Tracker:
             filled = "#" * int(20 * share)
             print(f"\r[{filled:<20}] {line}\x1b[K", end="", flush=True)
         else:
-            print(line, flush=True)
+            print(line + "\n", end="", flush=True)  # in one write: others may write there too
 
     def _latest_text(self) -> str:
         if self._latest is None:
@@ -287,6 +288,15 @@ def _logged_in() -> bool:
         return False
 
 
+def import_wandb():
+    """The module, or None where it is not installed."""
+    try:
+        import wandb
+    except ImportError:
+        return None
+    return wandb if hasattr(wandb, "init") else None  # a leftover folder named wandb has none
+
+
 class _Mirror:
     """The W&B runs of one Tracker: one, or one per row. Never raises."""
 
@@ -301,11 +311,8 @@ class _Mirror:
         mode = wandb_mode(self.tracking)
         if mode == "disabled":
             return
-        try:
-            import wandb
-        except ImportError:
-            wandb = None
-        if not hasattr(wandb, "init"):  # absent, or a leftover folder named wandb
+        wandb = import_wandb()
+        if wandb is None:
             if self.tracking.mode != "auto":
                 print("wandb is not installed: metrics.csv only", flush=True)
             return
@@ -350,6 +357,7 @@ class _Mirror:
             self.runs.append(run)
             self._known.append(int(run.summary.get("step", -1)) if run.resumed else -1)
         memory["dirs"] = [str(Path(run.dir).parent) for run in self.runs]
+        memory["address"] = self.runs[0].project_url if mode == "online" else None
         write_whole(self.folder.path / "wandb.json", (json.dumps(memory) + "\n").encode())
 
     def _forget_the_torn(self, mode: str) -> dict[str, Any]:

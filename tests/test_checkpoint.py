@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from experiments.checkpoint import DIGEST, Interrupted, RunFolder
-from experiments.config import UserError
+from experiments.checkpoint import DIGEST, RunFolder
+from experiments.errors import Interrupted, UserError
 from experiments.tracking import Tracker, Tracking
 
 OFF = Tracking(mode="disabled")

@@ -1,0 +1,37 @@
+"""Mistakes that the user can mend, each told in one line that names the culprit and the mend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+class UserError(Exception):
+    """One line for the user; the entry point prints it and ends with status 2."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run. Not an Exception: it also ends a sweep."""
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.status = 128 + number
+
+
+def check(condition: Any, message: str) -> None:
+    """Raise `UserError(message)` unless the condition holds."""
+    if not condition:
+        raise UserError(message)
+
+
+def known(name: str, names: Iterable[str], what: str) -> None:
+    """Raise a UserError that lists the known names unless `name` is one of them."""
+    check(name in names, f"unknown {what} {name!r}; known: {', '.join(sorted(names))}")
+
+
+def positive(value: float, what: str, zero: bool = False) -> None:
+    """Raise a UserError unless `value` is a finite number above 0 (or 0 itself with `zero`)."""
+    fine = math.isfinite(value) and (value > 0 or (zero and value == 0))
+    bound = "of 0 or more" if zero else "above 0"
+    check(fine, f"{what}={value:g}: a finite number {bound} is needed")

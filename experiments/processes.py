@@ -1,0 +1,82 @@
+"""Several runs side by side, each in a process of its own that saves and leaves when told to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+
+import torch
+
+from experiments.errors import Interrupted, UserError
+from experiments.tracking import import_wandb
+
+
+def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
+    """Call `task(name)` for every name, at most `processes` at a time; start the longest first.
+
+    A signal to this process is passed on, and a child whose parent is gone leaves as after
+    SIGTERM. Raises UserError when one failed, after all have ended.
+    """
+    if processes == 1 or len(names) == 1:
+        for name in names:
+            task(name)
+        return
+    # What takes seconds to import is imported once, here, and not in every child.
+    torch.optim.SGD([torch.zeros(1)])
+    import_wandb()
+    fork = multiprocessing.get_context("fork")
+    waiting, running, statuses, stopped = list(names), {}, {}, []
+
+    def pass_on(number, frame):
+        stopped.append(number)
+        waiting.clear()
+        for child in running.values():
+            os.kill(child.pid, number)
+
+    handlers = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                child = fork.Process(target=_child, args=(task, waiting[0]))
+                child.start()
+                running[child.sentinel] = child
+                statuses[waiting.pop(0)] = child
+            for sentinel in wait(list(running)):
+                running.pop(sentinel).join()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    failed = [name for name, child in statuses.items() if child.exitcode]
+    if stopped:
+        raise Interrupted("stopped; the same command goes on from there", stopped[0])
+    if failed:
+        raise UserError(f"{', '.join(failed)} did not finish; the reason stands above")
+
+
+def _child(task: Callable[[str], object], name: str) -> None:
+    os.setpgrp()  # the terminal's Ctrl-C goes to the parent, which passes it on once
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    try:
+        task(name)
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or f"{name}: stopped", file=sys.stderr, flush=True)
+        sys.exit(getattr(stop, "status", 130))
+
+
+def _leave(number, frame) -> None:
+    raise Interrupted("stopped before it began", number)
+
+
+def _watch_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

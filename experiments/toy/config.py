@@ -1,0 +1,52 @@
+"""What can be set about the toy; the defaults are the settings of the paper's figure 1."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from experiments.config import Experiment, device
+from experiments.errors import check, known, positive
+from experiments.toy.methods import OWN
+
+
+@dataclass
+class Toy(Experiment):
+    """E[(b - t)^2] for one coin flip b per step and seed; the seeds run side by side."""
+
+    t: float = 0.499
+    steps: int = 10_000
+    seeds: int = 200
+    lr: float = 0.01  # Adam, the logit of theta
+    phi_lr: float = 0.01  # Adam, the surrogate, eta and lambda
+    log_every: int = 100
+    variance_every: int = 50  # steps between measurements of the gradient's variance
+    variance_samples: int = 1000  # fresh gradients in one measurement
+    snapshots: list[int] = field(default_factory=lambda: [30, 2000])  # see relaxation.py
+    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
+
+    def check(self) -> None:
+        super().check()
+        check(math.isfinite(self.t), f"t={self.t}: a finite number is needed")
+        positive(self.lr, "lr")
+        positive(self.phi_lr, "phi_lr")
+        for name in ("steps", "log_every", "variance_every", "processes"):
+            value = getattr(self, name)
+            check(value >= 1, f"{name}={value}: 1 or more is needed")
+        mend = f"steps must be a multiple of log_every={self.log_every}"
+        check(self.steps % self.log_every == 0, f"steps={self.steps}: {mend}")
+        samples = self.variance_samples
+        check(samples >= 2, f"variance_samples={samples}: a variance needs 2 or more")
+        shots = self.snapshots
+        check(shots and min(shots) >= 1, f"snapshots={shots}: steps of 1 or more are needed")
+        for name in self.estimators:
+            known(name, OWN, "estimator")
+
+    @property
+    def case(self) -> str:
+        """The folder of the run and of its results: t0.499"""
+        return f"t{self.t!r}"
+
+    @property
+    def on_gpu(self) -> bool:
+        return device(self.device).type == "cuda"

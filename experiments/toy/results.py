@@ -1,0 +1,101 @@
+"""From metrics.csv to results/: curves thinned to what a figure needs, one row per estimator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config import run_path
+from experiments.files import read_table, texts, write_table
+from experiments.toy.config import Toy
+
+CURVES = ("loss", "theta", "log_variance")
+
+
+@dataclass
+class Summary:
+    """One estimator at its last step; quantiles and standard errors are over seeds."""
+
+    seeds: int
+    steps: int
+    loss_median: float
+    loss_q10: float
+    loss_q90: float
+    loss_mean: float
+    loss_se: float
+    suboptimality_median: float
+    theta_median: float
+    theta_max: float
+    log_variance_mean: float | None  # over measurements and seeds
+    log_variance_se: float | None  # over seeds, of their means over measurements
+
+
+def summarise(metrics: Path) -> Summary:
+    table = read_table(metrics)
+    step, seeds = table["step"], int(table["seed"].max()) + 1
+    last = {name: column[step == step.max()] for name, column in table.items()}
+    loss = last["loss"]
+    q10, median, q90 = np.quantile(loss, [0.1, 0.5, 0.9])
+    variance = None
+    if "log_variance" in table:
+        measured = table["log_variance"].reshape(-1, seeds)
+        variance = np.nanmean(measured, axis=0) if not np.isnan(measured).all() else None
+    return Summary(
+        seeds=seeds,
+        steps=int(step.max()),
+        loss_median=float(median),
+        loss_q10=float(q10),
+        loss_q90=float(q90),
+        loss_mean=float(loss.mean()),
+        loss_se=standard_error(loss),
+        suboptimality_median=float(np.median(last["suboptimality"])),
+        theta_median=float(np.median(last["theta"])),
+        theta_max=float(last["theta"].max()),
+        log_variance_mean=None if variance is None else float(variance.mean()),
+        log_variance_se=None if variance is None else standard_error(variance),
+    )
+
+
+def standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def headline(summary: Summary) -> str:
+    line = f"loss {summary.loss_mean:.6f} +- {summary.loss_se:.6f}"
+    if summary.log_variance_mean is not None:
+        line += f", log-variance {summary.log_variance_mean:.2f}"
+    return line
+
+
+def results_path(config: Toy) -> Path:
+    """results/toy/<preset>/<case>"""
+    return Path(config.results) / "toy" / config.preset / config.case
+
+
+def export(config: Toy, estimator: str) -> None:
+    """<estimator>.csv, and its row of summary.csv; the other estimators' rows stay."""
+    run, place = run_path(config, "toy", config.case, estimator), results_path(config)
+    table = read_table(run / "metrics.csv")
+    columns = ["step", "seed", *(name for name in CURVES if name in table)]
+    integers = [table[name].astype(int).astype(str).tolist() for name in ("step", "seed")]
+    cells = [blank(texts(table[name].astype(np.float32))) for name in columns[2:]]
+    write_table(place / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
+
+    row = {"estimator": run.name, **asdict(summarise(run / "metrics.csv"))}
+    rows = {run.name: ["" if value is None else value for value in row.values()]}
+    summary = place / "summary.csv"
+    if summary.exists():
+        rows = {line[0]: line for line in read_rows(summary)} | rows
+    names = ["estimator", *(item.name for item in fields(Summary))]
+    write_table(summary, names, (rows[name] for name in sorted(rows)))
+
+
+def blank(cells: list[str]) -> list[str]:
+    return ["" if cell == "nan" else cell for cell in cells]
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file without its header, cells as they stand."""
+    return [line.split(",") for line in path.read_text().splitlines()[1:]]

@@ -1,0 +1,149 @@
+"""One estimator on the toy: all seeds at once, from the first step to the last."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import relax as rx
+from experiments.checkpoint import RunFolder
+from experiments.config import device, overlay, run_path, settings
+from experiments.toy.config import Toy
+from experiments.toy.methods import OWN, build
+from experiments.toy.results import headline, summarise
+from experiments.tracking import Tracker
+
+# Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
+TRAINING, MEASURING, WEIGHTS = range(3)
+CHUNK = 250  # gradients measured at once: more do not fit the cache
+
+
+def train(config: Toy, name: str, bar: bool = True) -> None:
+    """Train one estimator, or go on with it, or skip what is finished."""
+    own = overlay(OWN[name], config.estimators[name], f"estimators.{name}")
+    path = run_path(config, "toy", config.case, name)
+    plain = settings(config, name, own, without=("snapshots",))
+    with RunFolder(path, plain, fresh=config.fresh, every=config.save_every) as folder:
+        if folder.finished(config.steps):
+            print(f"{path}: finished before, {config.steps} steps", flush=True)
+            return
+        run = Run(config, name, own)
+        if state := folder.load():
+            run.load_state_dict(state)
+        with Tracker(
+            folder,
+            keys={"seed": list(range(run.replicas))},
+            metrics=run.metrics,
+            steps=config.steps,
+            tracking=config.tracking,
+            group=f"toy-{config.preset}-{config.case}",
+            job_type=name,
+            name=f"toy-{config.case}-{path.name}",
+            runs=config.runs,
+            bar=bar,
+        ) as tracker:
+            for step in range(folder.step + 1, config.steps + 1):
+                run.step()
+                if step % config.log_every == 0:
+                    tracker.log(step, run.readings())
+                if run.noisy and step % config.variance_every == 0:
+                    tracker.log(step, {"log_variance": run.log_variance()})
+                tracker.progress(step)
+                if folder.due or step == config.steps:
+                    folder.save(step, run.state_dict(), tracker)
+            summary = summarise(path / "metrics.csv")
+            tracker.finish(asdict(summary), headline(summary))
+
+
+class Run:
+    """theta and phi of R replicas, one per seed, with their optimisers and random streams.
+
+    theta, the probability of b = 1, is kept as its logit [R, 1, 1]: R replicas of a batch of one
+    row of one bit.
+    """
+
+    def __init__(self, config: Toy, name: str, own: Any) -> None:
+        self.config = config
+        self.noisy = name != "exact"
+        self.replicas = config.seeds if self.noisy else 1  # without noise all seeds are the same
+        place = device(config.device)
+
+        def streams(purpose: int) -> list[int]:
+            return [3 * seed + purpose for seed in range(self.replicas)]
+
+        self.noise = rx.replicas.Streams(streams(TRAINING), place)
+        self.measuring = rx.replicas.Streams(streams(MEASURING), place)
+        self.logit = torch.nn.Parameter(torch.zeros(self.replicas, 1, 1, device=place))
+        self.method = build(name, own, streams(WEIGHTS), place)
+        self.phi = list(self.method.phi.parameters())
+        self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}
+        if self.phi:
+            self.optimizers["phi"] = rx.replicas.Adam(self.phi, config.phi_lr)
+
+    def f(self, b: Tensor) -> Tensor:
+        """(b - t)^2, [..., R, B, 1] -> [..., R, B]"""
+        return (b - self.config.t).square().squeeze(-1)
+
+    def step(self, theta: bool = True) -> None:
+        """One sample, one gradient, one step of both optimisers, or of phi's alone."""
+        est = self.estimate(self.logit, self.noise)
+        rx.backward(est, self.phi)
+        for name, optimizer in self.optimizers.items():
+            if theta or name == "phi":
+                optimizer.step()
+            optimizer.zero_grad()
+
+    def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
+        """A gradient for every row of logit [R, B, 1]."""
+        dist = rx.Bernoulli(logit, replicas=1, validate=False)
+        noise = dist.noise(generator=generator, coupled=self.method.coupled)
+        return self.method.estimate(self.f, dist, noise)
+
+    @property
+    def metrics(self) -> list[str]:
+        measured = ["log_variance"] if self.noisy else []
+        return [*self.readings(), *measured]
+
+    @torch.no_grad()
+    def readings(self) -> dict[str, Tensor]:
+        """The expected loss and where it is from its minimum, [R]."""
+        t, theta = self.config.t, torch.sigmoid(self.logit).flatten()
+        best = theta if t < 0.5 else 1 - theta  # the probability of the worse side
+        return {
+            "loss": theta * (1 - t) ** 2 + (1 - theta) * t**2,
+            "theta": theta,
+            "suboptimality": abs(1 - 2 * t) * best,
+            **self.method.readings(),
+        }
+
+    @torch.no_grad()
+    def log_variance(self) -> Tensor:
+        """ln of the variance of one gradient in the logit, over fresh draws at this moment, [R]."""
+        grads, left = [], self.config.variance_samples
+        while left:
+            rows = min(CHUNK, left)
+            logit = self.logit.expand(-1, rows, -1)
+            grads.append(self.estimate(logit, self.measuring).grad)
+            left -= rows
+        return torch.cat(grads, 1).double().var(1).log().flatten().float()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "logit": self.logit.detach(),
+            "phi": self.method.phi.state_dict(),
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "noise": self.noise.state_dict(),
+            "measuring": self.measuring.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.logit.copy_(state["logit"])
+        self.method.phi.load_state_dict(state["phi"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.noise.load_state_dict(state["noise"])
+        self.measuring.load_state_dict(state["measuring"])
