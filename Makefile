@@ -7,9 +7,11 @@ PY := .venv/bin/python
 READY := .venv/.ready
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-# One thread per process: the tensors are small, and the bits do not depend on the machine.
+# One thread per process: the tensors are small. MKL_CBWR makes a matrix product's bits
+# independent of where it lies in memory, so that a replica equals the run alone.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
+export MKL_CBWR := AUTO
 
 .PHONY: help setup lock test lint format reproduce-toy reproduce-vae reproduce-rl reproduce \
 	dashboard clean

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -51,13 +50,10 @@ class Draw:
 
     def __init__(self, dist: Distribution, noise: Noise, b: Tensor | None = None) -> None:
         self.dist, self.noise = dist, noise
+        self.z = dist.reparameterize(noise.u)
         self.b = (dist.hard(self.z) if b is None else b).detach()
 
-    @cached_property
-    def z(self) -> Tensor:
-        return self.dist.reparameterize(self.noise.u)
-
-    @cached_property
+    @property
     def z_tilde(self) -> Tensor:
         dist, v = self.dist, self.noise.v
         if not isinstance(dist, Discrete):
@@ -157,6 +153,15 @@ class Distribution(ABC):
 class Discrete(Distribution):
     """What the Bernoulli and the Categorical share: a relaxation z behind b = H(z)."""
 
+    _p: Tensor | None = None
+
+    @property
+    def p(self) -> Tensor:
+        """E[b] as a constant, computed once (by hand: a cached_property does not compile)."""
+        if self._p is None:
+            self._p = self.mean().detach()
+        return self._p
+
     @abstractmethod
     def transform(self, b: Tensor, v: Tensor) -> Tensor:
         """The noise of z_tilde from v, in the form that `condition` takes."""
@@ -216,7 +221,7 @@ class Bernoulli(Discrete):
         super().__init__(logits, replicas, validate)
 
     def reparameterize(self, u: Tensor) -> Tensor:
-        return self.theta + torch.logit(u)
+        return self.theta + logit(u)
 
     def hard(self, z: Tensor) -> Tensor:
         return (z > 0).to(z.dtype)
@@ -225,10 +230,10 @@ class Bernoulli(Discrete):
         return b * self.theta + logsigmoid(-self.theta)
 
     def score(self, b: Tensor) -> Tensor:
-        return b - torch.sigmoid(self.theta.detach())
+        return b - self.p
 
     def transform(self, b: Tensor, v: Tensor) -> Tensor:
-        return (2 * b - 1) * torch.logit(v)
+        return (2 * b - 1) * logit(v)
 
     def recover(self, b: Tensor, z: Tensor) -> Tensor:
         s, size = 2 * b - 1, z.abs()
@@ -243,22 +248,21 @@ class Bernoulli(Discrete):
         return grad
 
     def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor) -> Tensor:
-        # dz_tilde/dtheta = sigmoid(k) sigmoid(s theta), and sigmoid(k) = 1 - exp(-|z_tilde|).
-        slope = -torch.expm1(-z_tilde.abs()) * torch.sigmoid((2 * b - 1) * self.theta.detach())
-        return grad * slope
+        # dz_tilde/dtheta = sigmoid(k) sigmoid(s theta), where sigmoid(k) = 1 - exp(-|z_tilde|) and
+        # sigmoid(s theta) = p(b|theta) = 1 - |score|.
+        return grad * torch.expm1(-z_tilde.abs()) * (self.score(b).abs() - 1)
 
     def score_z(self, z: Tensor) -> Tensor:
         return torch.tanh((z - self.theta.detach()) / 2)
 
     def mean(self) -> Tensor:
-        return torch.sigmoid(self.theta)
+        return sigmoid(self.theta)
 
     def pull_mean(self, grad: Tensor) -> Tensor:
-        p = torch.sigmoid(self.theta.detach())
-        return grad * p * (1 - p)
+        return grad * self.p * (1 - self.p)
 
     def relaxed(self, z: Tensor, lambda_: Tensor | float) -> Tensor:
-        return torch.sigmoid(z / lambda_)
+        return sigmoid(z / lambda_)
 
     def support(self, batch_ndim: int) -> Tensor:
         return self._enumerate(batch_ndim, self.theta.shape, self.theta.new_tensor([0.0, 1.0]))
@@ -279,11 +283,6 @@ class Categorical(Discrete):
     def log_p(self) -> Tensor:
         """Normalised log-probabilities, differentiable in theta."""
         return torch.log_softmax(self.theta, dim=-1)
-
-    @cached_property
-    def p(self) -> Tensor:
-        """Probabilities, constant."""
-        return torch.softmax(self.theta.detach(), dim=-1)
 
     def reparameterize(self, u: Tensor) -> Tensor:
         return self.log_p - torch.log(-torch.log(u))
@@ -381,6 +380,20 @@ class Normal(Distribution):
     def pull_z(self, grad: Tensor, z: Tensor) -> Tensor:
         mean = self.theta.detach()[..., 0]
         return torch.stack([grad, grad * (z - mean)], dim=-1)
+
+
+# torch's own sigmoid and logit round the last few numbers of a tensor in another way than the rest,
+# and a replica would not equal the run alone bit for bit.
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x)."""
+    return 0.5 * torch.tanh(0.5 * x) + 0.5
+
+
+def logit(u: Tensor) -> Tensor:
+    """log u - log(1 - u); 1 - u is exact where u is near 1."""
+    return torch.log(u / (1 - u))
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from relax.estimators.estimate import Estimate
+from relax.estimators.estimate import Estimate, weighted
 
 
 def backward(
@@ -38,9 +38,13 @@ def backward(
         for p, grad in zip(phi, grads, strict=True):
             if grad is not None:
                 p.grad = grad if p.grad is None else p.grad + grad
-    loss = _surrogate(layers)
-    if loss.requires_grad:
-        loss.backward()
+    outputs, weights = [], []
+    for tensor, weight in weighted(layers):
+        if tensor.requires_grad:  # a black-box value has no graph
+            outputs.append(tensor)
+            weights.append(weight)
+    if outputs:
+        torch.autograd.backward(outputs, weights)
     elif not phi:
         raise ValueError("nothing to differentiate: neither theta nor f(b) requires a gradient")
 
@@ -61,19 +65,14 @@ def variance_objective(
         groups is taken. Without it each row is a group of its own.
     """
     layers = _layers(est)
-    first = layers[0]
-    if first.objective is not None and variance_of is None:
-        return _mean_rows(first, sum(_own(e) for e in layers))
-    if variance_of is None:
-        squares = (e.grad.square().flatten(len(e.batch_shape)) for e in layers)
-        return _mean_rows(first, sum(s.sum(-1) for s in squares))
-    return _grouped(layers, list(variance_of), groups)
+    if variance_of is not None:
+        return _grouped(layers, list(variance_of), groups)
+    rows = layers[0].rows
+    return torch.stack([_squares(e).sum() for e in layers]).sum() / rows
 
 
-def _own(est: Estimate) -> Tensor:
-    if est.objective is None:
-        raise ValueError("layers with an objective of their own and layers without cannot mix")
-    return est.objective
+def _squares(est: Estimate) -> Tensor:
+    return est.grad.square() if est.objective is None else est.objective
 
 
 def _grouped(layers: list[Estimate], params: list[Tensor], groups: Tensor | None) -> Tensor:
@@ -102,27 +101,6 @@ def _grouped(layers: list[Estimate], params: list[Tensor], groups: Tensor | None
         t.square().flatten(1 + replicas).sum(-1).sum(0) / count for t in totals if t is not None
     )
     return torch.as_tensor(squares).sum()
-
-
-def _surrogate(layers: list[Estimate]) -> Tensor:
-    """The sum of the layers' surrogate losses, with the value they share counted once."""
-    first = layers[0]
-    if any(e.value is not first.value for e in layers):
-        raise ValueError(
-            "the layers carry different values: evaluate f once and give every layer "
-            "f=lambda b: value, or the gradient of f's own weights is counted once per layer"
-        )
-    rows = first.batch_shape[first.replicas :].numel()
-    return sum((_theta_term(e) / rows for e in layers[1:]), first.surrogate())
-
-
-def _theta_term(est: Estimate) -> Tensor:
-    return (est.grad.detach() * est.theta).sum()
-
-
-def _mean_rows(est: Estimate, per_row: Tensor | int) -> Tensor:
-    """Mean over the batch, sum over replicas."""
-    return torch.as_tensor(per_row).sum() / est.batch_shape[est.replicas :].numel()
 
 
 def _layers(est: Estimate | Sequence[Estimate]) -> list[Estimate]:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from relax.distributions import Bernoulli, Discrete
 from relax.replicas import Linear, matmul
 
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    # name: (h(x), h'(x) as a function of y = h(x))
-    "tanh": (torch.tanh, lambda y: 1 - y * y),
-    "relu": (torch.relu, lambda y: (y > 0).to(y.dtype)),
-    "elu": (torch.nn.functional.elu, lambda y: torch.where(y > 0, 1.0, y + 1)),
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    # name: (y = h(x), grad h'(x) from grad and y)
+    "tanh": (torch.tanh, lambda grad, y: torch.addcmul(grad, grad * y, y, value=-1)),
+    "relu": (torch.relu, lambda grad, y: grad * (y > 0)),
+    "elu": (torch.nn.functional.elu, lambda grad, y: grad * torch.where(y > 0, 1.0, y + 1)),
 }
 
 
@@ -48,8 +48,8 @@ class MLP(nn.Module):
             Linear(i, o, replicas, generator=generator)
             for i, o in zip(sizes[:-1], sizes[1:], strict=True)
         )
-        self.activation = activation
-        lead = (replicas, 1, 1) if replicas else ()
+        self.activation, self.replicas = activation, replicas
+        lead = (replicas,) if replicas else ()
         self.log_lambda = (
             None if lambda_ is None else nn.Parameter(torch.full(lead, math.log(lambda_)))
         )
@@ -65,22 +65,25 @@ class MLP(nn.Module):
         slope = ACTIVATIONS[self.activation][1]
         grad = last.weight.transpose(-1, -2)  # [(R,) 1, hidden], the same for every row
         if self.scale is not None:
-            grad = grad * self.scale
+            grad = grad * lift(self.scale, grad, 0)
         for linear, y in zip(reversed(inner), reversed(hidden), strict=True):
-            grad = matmul(grad * slope(y), linear.weight.transpose(-1, -2))
+            grad = matmul(slope(grad, y), linear.weight.transpose(-1, -2))
         if self.log_lambda is not None:
-            grad = grad * (1 - x * x) * (torch.exp(-self.log_lambda) / 2)
+            grad = ACTIVATIONS["tanh"][1](grad, x) * self._half_inverse_lambda(z)
         return c, grad.expand_as(z)
 
     @property
     def _linears(self) -> list[Linear]:
         return cast(list[Linear], list(self.linears))
 
+    def _half_inverse_lambda(self, z: Tensor) -> Tensor:
+        """1 / (2 lambda), so that tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
+        assert self.log_lambda is not None
+        return lift(0.5 * torch.exp(-self.log_lambda), z, z.ndim - 3)
+
     def _evaluate(self, z: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
-        x = z
-        if self.log_lambda is not None:
-            x = torch.tanh(z * (torch.exp(-self.log_lambda) / 2))  # 2 sigmoid(z / lambda) - 1
+        x = z if self.log_lambda is None else torch.tanh(z * self._half_inverse_lambda(z))
         act = ACTIVATIONS[self.activation][0]
         hidden = [x]
         *inner, last = self._linears
@@ -88,7 +91,7 @@ class MLP(nn.Module):
             hidden.append(act(linear(hidden[-1])))
         c = last(hidden[-1])
         if self.scale is not None:
-            c = c * self.scale
+            c = c * lift(self.scale, c, c.ndim - 3)
         return c.squeeze(-1), x, hidden[1:]
 
 
@@ -166,11 +169,17 @@ def relaxed(
     return c
 
 
-def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
-    """x [*replicas] reshaped to multiply `like` [*leading axes, *replicas, ...]."""
-    if not isinstance(x, Tensor) or x.ndim == 0:
+def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor:
+    """x [*replicas] spread to multiply `like` [*leading axes, *replicas, ...]; a number stays one.
+
+    It is spread over a replica's own axes first and over the leading ones by the product, so that
+    its gradient is summed in the same order whatever the number of replicas.
+    """
+    x = torch.as_tensor(x, dtype=like.dtype, device=like.device)
+    if x.ndim == 0:
         return x
-    return x.reshape(x.shape + (1,) * (like.ndim - leading - x.ndim))
+    own = like.shape[leading:]
+    return x.reshape(x.shape + (1,) * (len(own) - x.ndim)).expand(own)
 
 
 def _refused(name: str, why: str) -> str:

@@ -9,6 +9,7 @@ import torch
 # Before any test starts a process of its own: those inherit the environment.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["MKL_CBWR"] = "AUTO"  # a matrix product's bits do not depend on where it lies in memory
 os.environ["MPLBACKEND"] = "Agg"
 torch.set_num_threads(1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 import relax as rx
-from relax.distributions import softplus
+from relax import reference
+from relax.distributions import Noise, softplus
+from relax.reference import Function
 
 
 class NoPathThroughZTilde(rx.Bernoulli):
@@ -36,12 +38,11 @@ class Unconditioned(rx.Bernoulli):
         return grad
 
 
-def backward_leaking_into_theta(est: rx.Estimate, phi: Iterable[Tensor]) -> None:
-    """The variance objective through a backward pass, which reaches theta too."""
-    del phi
-    theta = est.theta
-    (est.grad * theta / theta.detach()).square().sum().backward(retain_graph=True)
-    est.surrogate().backward()
+def backward_leaking_into_theta(f: Function, dist: rx.Bernoulli, c: Function, noise: Noise) -> None:
+    """The variance objective through a backward pass, which reaches theta as well as phi."""
+    grad = reference.relax(f, dist, c, noise)
+    (grad.square().flatten(1).sum(-1).mean()).backward(retain_graph=True)
+    ((grad.detach() * dist.theta).sum() / len(grad)).backward()
 
 
 def objective_of_rows(est: rx.Estimate, params: Sequence[Tensor], groups: Tensor) -> Tensor:

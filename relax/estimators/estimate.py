@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,17 +50,38 @@ class Estimate:
         """Shape of f(b) without samples: replica axes first, then the rows that are averaged."""
         return self.value.shape[1:] if self.draw.sampled else self.value.shape
 
-    def surrogate(self) -> Tensor:
-        """A scalar whose gradient is the estimate: mean over the batch, sum over replicas.
+    @property
+    def rows(self) -> int:
+        """How many rows are averaged, the same in every replica."""
+        return self.batch_shape[self.replicas :].numel()
 
-        Its value means nothing. phi is left out; `relax.backward` does both.
+    def surrogate(self) -> Tensor:
+        """A scalar whose gradient is what `relax.backward` gives to theta and f's weights.
+
+        For those who want to call `.backward()` themselves; its value means nothing.
         """
-        rows = self.batch_shape[self.replicas :].numel()
-        loss = (self.grad.detach() * self.theta).sum()
-        if self.value.requires_grad:  # a black-box value has no graph
-            value = self.value.mean(0) if self.draw.sampled else self.value
-            loss = loss + value.sum()
-        return loss / rows
+        return surrogate([self])
+
+
+def surrogate(layers: Sequence[Estimate]) -> Tensor:
+    """`Estimate.surrogate` of several layers, with the value that they share counted once."""
+    return torch.stack([(tensor * weight).sum() for tensor, weight in weighted(layers)]).sum()
+
+
+def weighted(layers: Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
+    """What to differentiate and the gradient to send into it: every theta, and one value.
+
+    Mean over the batch, sum over replicas. Raises ValueError where layers carry different values.
+    """
+    first = layers[0]
+    if any(e.value is not first.value for e in layers):
+        raise ValueError(
+            "the layers carry different values: evaluate f once and give every layer "
+            "f=lambda b: value, or the gradient of f's own weights is counted once per layer"
+        )
+    samples = first.value.numel() // first.batch_shape.numel()
+    share = torch.full_like(first.value, 1 / (first.rows * samples), requires_grad=False)
+    return [*((e.theta, e.grad.detach() / e.rows) for e in layers), (first.value, share)]
 
 
 def make_draw(
