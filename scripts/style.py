@@ -1,0 +1,136 @@
+"""How the figures look: one colour per estimator everywhere, safe for colour-blind readers.
+
+The colours are Okabe and Ito's. What the paper measured is dashed and dark, ours is solid.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+COLOURS = {
+    "exact": "#333333",
+    "reinforce": "#D55E00",
+    "rebar": "#0072B2",
+    "relax": "#009E73",
+    "lax": "#009E73",  # RELAX for continuous actions
+    "a2c": "#E69F00",
+    "muprop": "#CC79A7",
+    "nvil": "#8C6D31",
+    "concrete": "#56B4E9",
+    "straight_through": "#999999",
+}
+OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
+LABELS = {
+    "exact": "exact gradient",
+    "nvil": "NVIL",
+    "muprop": "MuProp",
+    "concrete": "Concrete",
+    "straight_through": "straight-through",
+}
+WIDTH = 9.2  # inches: the text stays legible where a README shows the picture 830 pixels wide
+
+
+def colour(name: str) -> str:
+    """The estimator's colour; relax-mine and relax_biased have their own, always the same."""
+    if name in COLOURS:
+        return COLOURS[name]
+    return OTHERS[sum(name.encode()) % len(OTHERS)]
+
+
+def label(name: str) -> str:
+    return LABELS.get(name, name.upper() if name.isalnum() else name.replace("_", " "))
+
+
+def dark(name: str) -> tuple[float, ...]:
+    """The colour of what the paper measured."""
+    return tuple(0.6 * x for x in matplotlib.colors.to_rgb(colour(name)))
+
+
+def use() -> None:
+    """Settings of every figure."""
+    plt.rcParams.update(
+        {
+            "font.size": 10.5,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#E6E6E6",
+            "legend.frameon": False,
+            "legend.fontsize": 9.5,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 150,
+            "pdf.fonttype": 42,
+            "svg.hashsalt": "relax",
+        }
+    )
+
+
+def band(ax, x: np.ndarray, values: np.ndarray, name: str, **line) -> np.ndarray:
+    """Median over seeds with the 10-90 % band, values [points, seeds]; returns the median."""
+    q10, median, q90 = np.nanquantile(values, [0.1, 0.5, 0.9], axis=1)
+    if values.shape[1] > 1:
+        shade(ax, x, q10, q90, name)
+    ax.plot(x, median, color=colour(name), **{"linewidth": 2, **line})
+    return median
+
+
+def shade(ax, x: np.ndarray, low: np.ndarray, high: np.ndarray, name: str) -> None:
+    """A band with edges, so that two that overlap can be told apart."""
+    ax.fill_between(x, low, high, color=colour(name), alpha=0.13, linewidth=0)
+    for edge in (low, high):
+        ax.plot(x, edge, color=colour(name), linewidth=0.7, alpha=0.8)
+
+
+def paper(ax, x, y, name: str, **line) -> None:
+    """The paper's own curve."""
+    style = {"linestyle": (0, (4, 1.5)), "linewidth": 1.1, "color": dark(name), **line}
+    ax.plot(x, y, **style)
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """The heights moved apart, so that labels `gap` high do not overlap."""
+    order = np.argsort(heights)
+    placed = np.array(heights, dtype=float)[order]
+    for _ in range(200):
+        overlap = np.maximum(gap - np.diff(placed), 0) / 2
+        if overlap.max(initial=0) < 1e-3 * gap:
+            break
+        placed[:-1] -= overlap
+        placed[1:] += overlap
+    moved = np.empty_like(placed)
+    moved[order] = placed
+    return moved.tolist()
+
+
+def end_labels(ax, ends: dict[str, tuple[float, str]], gap: float = 0.07) -> None:
+    """The estimators' names right of the axes: name -> (height of its curve's end, more text)."""
+    low, high = ax.get_ylim()
+    heights = spread([min(max(y, low), high) for y, _ in ends.values()], gap * (high - low))
+    for (name, (_, more)), y in zip(ends.items(), heights, strict=True):
+        ax.annotate(
+            label(name) + more,
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            color=colour(name),
+            va="center",
+            fontweight="bold",
+            fontsize=9.5,
+        )
+
+
+def save(fig, path: Path) -> None:
+    """PNG and PDF, the same bytes every time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path.with_name(path.name + ".png"), metadata={"Software": None})
+    fig.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})
+    plt.close(fig)
