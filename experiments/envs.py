@@ -30,7 +30,7 @@ def make(name: str, copies: int, steps: int, rescale: bool = False) -> Environme
 
 def gym_make(name: str, steps: int, **options):
     """gymnasium.make, with the failures a user can mend told in one line."""
-    extra = "pip install -e '.[rl]' brings the environments"
+    extra = "pip install -e '.[experiments]' brings the environments"
     try:
         import gymnasium
     except ImportError as error:
@@ -52,7 +52,7 @@ def gym_make(name: str, steps: int, **options):
 
 
 class Environments:
-    """Copies of one gymnasium environment. Rows are indices of copies; observations are float64 rows.
+    """Copies of one gymnasium environment. Rows are indices of copies.
 
     actions     the number of actions of a discrete environment, None of a continuous one
     dimension   the number of action coordinates of a continuous environment
@@ -83,8 +83,7 @@ class Environments:
 
         A continuous action is clipped here, after the policy: its log-probability is that of the action before clipping.
         """
-        taken = actions.tolist() if self.actions else list(self.to_bounds(actions))
-        envs = self.envs
+        envs, taken = self.envs, actions if self.actions else self.to_bounds(actions)
         steps = [envs[row].step(action) for row, action in zip(rows.tolist(), taken, strict=True)]
         observation, reward, terminated, truncated, _ = zip(*steps, strict=True)
         flags = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
@@ -104,36 +103,34 @@ class CartPole(Environments):
         self.pole = self.envs[0].unwrapped
         self.state = np.zeros((4, copies))
         self.clock = np.zeros(copies, dtype=np.int64)
+        self.ones = np.ones(copies)
 
     @property
     def simulators(self) -> int:
         return 1  # asked for the constants and the start of an episode only
 
     def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
-        simulator = self.envs[0]
         for row, seed in zip(rows, seeds, strict=True):
-            simulator.reset(seed=seed)
+            self.pole.reset(seed=seed)
             self.state[:, row] = self.pole.state
         self.clock[rows] = 0
-        return self.state[:, rows].T.astype(np.float32).astype(np.float64)
+        return self.state[:, rows].T.astype(np.float32)
 
     def step(self, rows: np.ndarray, actions: np.ndarray):
-        pole = self.pole
-        x, x_dot, theta, theta_dot = self.state[:, rows]
-        force = np.where(actions == 1, pole.force_mag, -pole.force_mag)
+        pole, tau = self.pole, self.pole.tau
+        x, x_dot, theta, theta_dot = state = self.state[:, rows]
+        force = pole.force_mag * (2.0 * actions - 1.0)
         cos, sin = np.cos(theta), np.sin(theta)
         temp = (force + pole.polemass_length * np.square(theta_dot) * sin) / pole.total_mass
         theta_acc = (pole.gravity * sin - cos * temp) / (
             pole.length * (4.0 / 3.0 - pole.masspole * np.square(cos) / pole.total_mass)
         )
         x_acc = temp - pole.polemass_length * theta_acc * cos / pole.total_mass
-        tau = pole.tau
-        x, x_dot = x + tau * x_dot, x_dot + tau * x_acc
-        theta, theta_dot = theta + tau * theta_dot, theta_dot + tau * theta_acc
-        state = np.stack((x, x_dot, theta, theta_dot))
+        x += tau * x_dot  # Euler's rule: every coordinate moves by the rate of before
+        x_dot += tau * x_acc
+        theta += tau * theta_dot
+        theta_dot += tau * theta_acc
         self.state[:, rows] = state
-        self.clock[rows] += 1
+        self.clock[rows] = clock = self.clock[rows] + 1
         terminated = (np.abs(x) > pole.x_threshold) | (np.abs(theta) > pole.theta_threshold_radians)
-        truncated = self.clock[rows] >= self.steps
-        observation = state.T.astype(np.float32).astype(np.float64)  # gymnasium observes in float32
-        return observation, np.ones(len(rows)), terminated, truncated
+        return state.T.astype(np.float32), self.ones[: len(rows)], terminated, clock >= self.steps

@@ -30,7 +30,9 @@ class Variance:
     points: int = 0
     every: int = 10  # training episodes between two measurements (continuous: batches)
     episodes: int = 100
-    of: list[str] = field(default_factory=list)  # with a critic of its own, trained beside the policy
+    of: list[str] = field(
+        default_factory=list
+    )  # with a critic of its own, trained beside the policy
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Rl(Experiment):
 
     env: Env = field(default_factory=Env)
     variance: Variance = field(default_factory=Variance)
-    frames: int = 250_000  # steps in the environment, per seed
+    frames: int = 0  # steps in the environment, per seed; 0: as `lengths` says
+    lengths: dict[str, int] = field(default_factory=dict)  # a preset's frames by environment
     first_seed: int = 0
     gamma: float = 0.99
     precision: str = "float32"  # float32 | float64
@@ -62,14 +65,23 @@ class Rl(Experiment):
 
     def check(self) -> None:
         super().check()
-        positive(self.frames, "frames")
+        self.frames = self.frames or self.lengths.get(self.env.name, 0)
+        check(
+            self.frames > 0,
+            f"frames={self.frames}: the preset has no length for {self.env.name}; give frames=N",
+        )
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
         positive(self.kl, "kl", zero=True)
         known(self.precision, ("float32", "float64"), "precision")
         known(self.optimizer, ("rmsprop", "adam"), "optimizer")
-        check(0 <= self.gae <= 1 and self.gamma <= 1, f"gae={self.gae}, gamma={self.gamma}: between 0 and 1")
-        check(self.device != "cuda", "device=cuda: these runs wait for the simulator; use device=cpu")
+        check(
+            0 <= self.gae <= 1 and self.gamma <= 1,
+            f"gae={self.gae}, gamma={self.gamma}: between 0 and 1",
+        )
+        check(
+            self.device != "cuda", "device=cuda: these runs wait for the simulator; use device=cpu"
+        )
         for name, values in self.estimators.items():
             arm(name, values, self.env)
         for name in self.variance.of:
@@ -86,7 +98,9 @@ class Rates:
     """Learning rates; a list is a grid, and every combination is a set of replicas of its own."""
 
     lr: list[float] = field(default_factory=lambda: [0.01])
-    scale: list[float] = field(default_factory=lambda: [1.0])  # of the critic's rate: critic rate = scale * lr
+    scale: list[float] = field(
+        default_factory=lambda: [1.0]
+    )  # of the critic's rate: critic rate = scale * lr
 
 
 @dataclass
@@ -141,7 +155,9 @@ def arm(name: str, values: dict[str, Any], env: Env) -> tuple[Arm, Any]:
     here, there = (DISCRETE, CONTINUOUS) if env.discrete else (CONTINUOUS, DISCRETE)
     kind = "discrete" if env.discrete else "continuous"
     if name not in here and name in there:
-        raise UserError(f"estimator={name} is not for the {kind} actions of {env.name}; use {' or '.join(here)}")
+        raise UserError(
+            f"estimator={name} is not for the {kind} actions of {env.name}; use {' or '.join(here)}"
+        )
     known(name, here, f"estimator for {kind} actions")
     chosen = here[name]
     continuous = SurrogateRates if chosen.critic else ContinuousRates

@@ -26,18 +26,28 @@ class Continuous:
 
     metrics = ("kl", "lr_now", "std")
 
-    def __init__(self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators) -> None:
+    def __init__(
+        self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators
+    ) -> None:
         self.config, self.arm, self.rates = config, name, rates
         dtype = torch.get_default_dtype()
         self.observer = Observer(
-            envs.features, envs.copies, config.filtered, config.previous, torch.zeros(0, dtype=dtype).numpy().dtype
+            envs.features,
+            envs.copies,
+            config.filtered,
+            config.previous,
+            torch.zeros(0, dtype=dtype).numpy().dtype,
         )
         sizes = [self.observer.size, *config.continuous_hidden, envs.dimension]
         self.policy = Network(sizes, "tanh", normed_columns(sizes, generators, last=0.1))
         self.log_std = torch.nn.Parameter(torch.zeros(envs.copies, 1, envs.dimension))
         context = 2 * envs.dimension + 1 if config.context else 0
         states = self.observer.size + context
-        self.value = Network([states, *config.continuous_hidden, 1], "elu", glorot([states, *config.continuous_hidden, 1], generators))
+        self.value = Network(
+            [states, *config.continuous_hidden, 1],
+            "elu",
+            glorot([states, *config.continuous_hidden, 1], generators),
+        )
         self.optimizer = Adam(self.parameters, rates["lr"])
         self.value_optimizer = Adam(self.value.parameters(), rates["value_lr"])
         self.surrogates = {}
@@ -71,7 +81,9 @@ class Continuous:
         both = advantages(batch, value, value_after, config.gamma, config.gae, config.bootstrap)
         return tuple(x.to(batch.x.dtype) for x in both)
 
-    def estimate(self, arm: Arm, surrogate, mean: Tensor, batch: Batch, states: Tensor, advantage: Tensor):
+    def estimate(
+        self, arm: Arm, surrogate, mean: Tensor, batch: Batch, states: Tensor, advantage: Tensor
+    ):
         """The replayed rollout through the core: one row per step."""
         dist = rx.Normal(mean, self.log_std.detach().expand_as(mean), replicas=1)
         replay = {"noise": batch.noise, "b": batch.action}
@@ -120,10 +132,21 @@ class Continuous:
         self.optimizer.step([-g for g in ascent], active)
         kl = self.follow_kl(batch, before)
         self.observer.update(batch.observation, batch.mask)
-        return {"kl": kl, "lr_now": self.optimizer.lr, "std": self.log_std.detach().exp().mean((1, 2))}
+        return {
+            "kl": kl,
+            "lr_now": self.optimizer.lr,
+            "std": self.log_std.detach().exp().mean((1, 2)),
+        }
 
     def objective(
-        self, name: str, surrogate, batch: Batch, outputs, states: Tensor, advantage: Tensor, grouped: list[Bucket]
+        self,
+        name: str,
+        surrogate,
+        batch: Batch,
+        outputs,
+        states: Tensor,
+        advantage: Tensor,
+        grouped: list[Bucket],
     ) -> Tensor:
         """What phi minimises: a mean over episodes (or steps), summed over replicas."""
         arm = CONTINUOUS[name]
@@ -155,7 +178,11 @@ class Continuous:
         kl = (per_step * _per_step(batch)).sum(1)
         if self.config.kl:
             lr = self.optimizer.lr
-            lr = torch.where(kl > 2 * self.config.kl, lr / 1.5, torch.where(kl < self.config.kl / 2, lr * 1.5, lr))
+            lr = torch.where(
+                kl > 2 * self.config.kl,
+                lr / 1.5,
+                torch.where(kl < self.config.kl / 2, lr * 1.5, lr),
+            )
             self.optimizer.lr = torch.where(batch.length > 0, lr, self.optimizer.lr)
         return kl
 
@@ -189,4 +216,3 @@ class Continuous:
 def _per_step(batch: Batch) -> Tensor:
     """What makes a sum over steps the mean over a replica's real ones, [R, N]."""
     return (batch.mask / batch.length.clamp(min=1)[:, None]).to(batch.x.dtype)
-

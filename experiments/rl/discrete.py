@@ -55,7 +55,9 @@ class Critic:
         baseline = self.net(batch.x).squeeze(-1) if self.net else 0.0
         return rx.reinforce(lambda b: returns, dist, baseline=baseline, **replay)
 
-    def objective(self, gradients: list[Tensor], est: rx.Estimate, batch: Batch, policy, outputs) -> Tensor:
+    def objective(
+        self, gradients: list[Tensor], est: rx.Estimate, batch: Batch, policy, outputs
+    ) -> Tensor:
         """What phi minimises, summed over replicas."""
         if self.arm.critic == "value":
             return 0.5 * (batch.mask * (est.value - self.net(batch.x).squeeze(-1)) ** 2).sum()
@@ -74,13 +76,17 @@ class Discrete:
 
     metrics = ("entropy",)
 
-    def __init__(self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators) -> None:
+    def __init__(
+        self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators
+    ) -> None:
         self.config, self.arm = config, name
         states, actions, hidden = envs.features, envs.actions, config.hidden
         self.policy = Network(
             [states, *hidden, actions], "relu", orthogonal([states, *hidden, actions], generators)
         )
-        self.observer = Observer(states, envs.copies, False, False, self.policy.biases[0].detach().numpy().dtype)
+        self.observer = Observer(
+            states, envs.copies, False, False, self.policy.biases[0].detach().numpy().dtype
+        )
         self.rates = rates
         self.optimizer = self._optimizer(self.policy.layers, rates["lr"])
         self.critics = {}
@@ -94,7 +100,9 @@ class Discrete:
         net: torch.nn.Module = Network(sizes, "relu", orthogonal(sizes, generators))
         if arm.critic == "surrogate":
             net = DiscreteSurrogate(net, states)
-        return Critic(arm, net, self._optimizer(net.parameters(), self.rates["lr"] * self.rates["scale"]))
+        return Critic(
+            arm, net, self._optimizer(net.parameters(), self.rates["lr"] * self.rates["scale"])
+        )
 
     def _optimizer(self, params, lr: Tensor) -> Stacked:
         if self.config.optimizer == "adam":
@@ -127,7 +135,9 @@ class Discrete:
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One ascent step of the policy and one descent step of each critic; `active` replicas only."""
         returns = self.returns(batch)
-        with torch.no_grad():  # the chain rule is written out: nothing here needs the policy's graph
+        with (
+            torch.no_grad()
+        ):  # the chain rule is written out: nothing here needs the policy's graph
             outputs = self.policy.hidden(batch.x)
             entropy, entropy_signal = _entropy(outputs[-1])
             bonus = summed(
@@ -136,7 +146,10 @@ class Discrete:
         for name, critic in self.critics.items():
             gradients, est = self.gradients(critic, batch, outputs, returns)
             if name == self.arm:
-                ascent = [g.detach() + self.config.entropy * h for g, h in zip(gradients, bonus, strict=True)]
+                ascent = [
+                    g.detach() + self.config.entropy * h
+                    for g, h in zip(gradients, bonus, strict=True)
+                ]
             if critic.phi:
                 loss = critic.objective(gradients, est, batch, self.policy, outputs)
                 critic.optimizer.step(torch.autograd.grad(loss, critic.phi), active)
@@ -150,7 +163,11 @@ class Discrete:
             for name, c in self.critics.items()
             if c.net
         }
-        return {"policy": dict(self.policy.state_dict()), "optimizer": self.optimizer.state_dict(), "critics": critics}
+        return {
+            "policy": dict(self.policy.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "critics": critics,
+        }
 
     def load_state_dict(self, saved: dict) -> None:
         self.policy.load_state_dict(saved["policy"])
@@ -166,4 +183,3 @@ def _entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
     p = log_p.exp()
     entropy = -(p * log_p).sum(-1)
     return entropy, -p * (log_p + entropy[..., None])
-

@@ -17,7 +17,9 @@ from experiments.rl.networks import Network
 from experiments.rl.rollout import Batch
 
 
-def layer_signals(policy: Network, outputs: list[Tensor], signal: Tensor) -> list[tuple[Tensor, Tensor]]:
+def layer_signals(
+    policy: Network, outputs: list[Tensor], signal: Tensor
+) -> list[tuple[Tensor, Tensor]]:
     """(input, signal at the pre-activation) of every layer, [R, N, in] and [R, N, out]."""
     return list(zip(outputs[:-1], policy.jacobian(outputs, signal)[1:], strict=True))
 
@@ -54,11 +56,15 @@ def buckets(batch: Batch) -> list[Bucket]:
     for replica, episodes in enumerate(batch.episodes()):
         for start, end in episodes:
             size = (end - start - 1).bit_length()
-            groups.setdefault(size, []).append((replica * width + start, end - start, 1 / len(episodes)))
+            groups.setdefault(size, []).append(
+                (replica * width + start, end - start, 1 / len(episodes))
+            )
     return [_bucket(*zip(*episodes, strict=True)) for _, episodes in sorted(groups.items())]
 
 
-def _bucket(starts: tuple[int, ...], lengths: tuple[int, ...], weights: tuple[float, ...]) -> Bucket:
+def _bucket(
+    starts: tuple[int, ...], lengths: tuple[int, ...], weights: tuple[float, ...]
+) -> Bucket:
     steps = torch.arange(max(lengths))
     real = steps < torch.tensor(lengths)[:, None]
     rows = torch.where(real, torch.tensor(starts)[:, None] + steps, 0)

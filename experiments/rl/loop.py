@@ -30,24 +30,30 @@ def replicas_of(config: Rl, own: Any) -> dict[str, list]:
     seeds = list(range(config.first_seed, config.first_seed + config.seeds))
     grid = {key: value for key, value in vars(own).items() if isinstance(value, list)}
     rows = list(product(*grid.values(), seeds))
-    return {key: list(column) for key, column in zip([*grid, "seed"], zip(*rows, strict=True), strict=True)}
+    return {
+        key: list(column)
+        for key, column in zip([*grid, "seed"], zip(*rows, strict=True), strict=True)
+    }
 
 
 class Scores:
-    """Returns of finished episodes per replica, and the first time that the goal was met."""
+    """Returns of finished episodes per replica, and the first time that the goal was met (-1: not yet)."""
 
     def __init__(self, replicas: int, solved: float) -> None:
         self.solved = solved
-        self.recent = torch.zeros(replicas, WINDOW, dtype=torch.float64)
-        self.frames, self.episodes = (torch.zeros(replicas, dtype=torch.long) for _ in range(2))
-        self.solved_frames, self.solved_episodes = (torch.full((replicas,), -1) for _ in range(2))
-        self.total, self.count = torch.zeros(replicas, dtype=torch.float64), torch.zeros(replicas)
+        self.recent = np.zeros((replicas, WINDOW))
+        self.frames, self.episodes = (np.zeros(replicas, np.int64) for _ in range(2))
+        self.solved_frames, self.solved_episodes = (np.full(replicas, -1) for _ in range(2))
+        self.total, self.count = (np.zeros(replicas) for _ in range(2))
 
     def add(self, batch: Batch) -> None:
         """Take in a batch's episodes, in the order in which they were played."""
+        total = batch.reward.cumsum(1)
         for row, episodes in enumerate(batch.episodes()):
-            for start, end in episodes:
-                self._add(row, float(batch.reward[row, start:end].sum()), end - start)
+            ends = [end - 1 for _, end in episodes]
+            returns = torch.diff(total[row, ends], prepend=total.new_zeros(1)).tolist()
+            for value, (start, end) in zip(returns, episodes, strict=True):
+                self._add(row, value, end - start)
 
     def _add(self, row: int, value: float, length: int) -> None:
         self.recent[row, self.episodes[row] % WINDOW] = value
@@ -55,23 +61,40 @@ class Scores:
         self.frames[row] += length
         self.total[row] += value
         self.count[row] += 1
-        full = self.episodes[row] >= WINDOW and self.solved_frames[row] < 0
-        if full and self.recent[row].mean() > self.solved:
-            self.solved_frames[row], self.solved_episodes[row] = self.frames[row], self.episodes[row]
+        if self.solved_frames[row] < 0 and self.mean(row) > self.solved:
+            self.solved_frames[row], self.solved_episodes[row] = (
+                self.frames[row],
+                self.episodes[row],
+            )
 
-    def flush(self) -> dict[str, Tensor]:
+    def mean(self, row: int) -> float:
+        """The mean of the last 100 returns; nothing counts before there are as many."""
+        return self.recent[row].mean() if self.episodes[row] >= WINDOW else -np.inf
+
+    def latest(self) -> np.ndarray:
+        """The mean of the last up to 100 returns of every replica."""
+        return self.recent.sum(1) / self.episodes.clip(1, WINDOW)
+
+    def flush(self) -> dict[str, np.ndarray]:
         """What metrics.csv is told: means since the last time, nan for a replica that did not play."""
-        seen = self.episodes.clamp(1, WINDOW)
-        told = {"return": self.total / self.count, "frames": self.frames, "episodes": self.episodes}
-        told["recent"] = self.recent.sum(1) / seen
-        self.total, self.count = torch.zeros_like(self.total), torch.zeros_like(self.count)
+        with np.errstate(invalid="ignore"):
+            told = {"return": self.total / self.count}
+        told |= {
+            "frames": self.frames.copy(),
+            "episodes": self.episodes.copy(),
+            "recent": self.latest(),
+        }
+        self.total[:], self.count[:] = 0, 0
         return told
 
     def state_dict(self) -> dict:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        arrays = {
+            name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
 
     def load_state_dict(self, saved: dict) -> None:
-        vars(self).update(saved)
+        vars(self).update({name: value.numpy().copy() for name, value in saved.items()})
 
 
 def train(config: Rl, name: str, own: Any) -> Path:
@@ -81,7 +104,13 @@ def train(config: Rl, name: str, own: Any) -> Path:
     case = config.env.name + ("-variance" if config.variance.points else "")
     path = run_path(config, "rl", case, name)
     computed = settings(config, name, own)
-    with RunFolder(path, computed, free=("frames",), fresh=config.fresh, every=config.save_every) as folder:
+    with RunFolder(
+        path,
+        computed,
+        free=("frames", *(f"lengths.{key}" for key in config.lengths)),
+        fresh=config.fresh,
+        every=config.save_every,
+    ) as folder:
         if folder.finished(config.frames):
             print(f"{path}: finished before", flush=True)
             return path
@@ -132,7 +161,7 @@ class Run:
         """Which replicas go on; a run that measures ends with its last measurement."""
         variance = self.config.variance
         measuring = not self.measured or self.updates <= (variance.points - 1) * variance.every
-        return (self.scores.frames < self.config.frames) & measuring
+        return torch.from_numpy(self.scores.frames < self.config.frames) & measuring
 
     def run(self, folder: RunFolder, tracker: Tracker) -> None:
         config, scores = self.config, self.scores
@@ -142,7 +171,7 @@ class Run:
             told = self.learner.update(batch, active)
             scores.add(batch)
             self.updates += 1
-            step = int(scores.frames.min().clamp(max=config.frames))
+            step = min(int(scores.frames.min()), config.frames)
             if self.updates % config.log_every == 0 or not self.active().any():
                 tracker.log(self.updates, {**scores.flush(), "length": _rows(batch), **told})
                 tracker.progress(step)
@@ -153,7 +182,10 @@ class Run:
 
     def play(self, active: Tensor) -> Batch:
         noise = draw_noise(
-            self.envs.actions, self.envs.dimension, self.streams, self.at_least + self.envs.steps - 1
+            self.envs.actions,
+            self.envs.dimension,
+            self.streams,
+            self.at_least + self.envs.steps - 1,
         )
         return collect(
             self.envs,
@@ -174,13 +206,16 @@ class Run:
             self.shadow = Run(self.config, self.name, self.own, self._episode_keys())
             self.shadow.at_least = 1
         found = {f"logvar_{of}": values for of, values in measure(self, self.shadow).items()}
-        where = {"frames": self.scores.frames, "episodes": self.scores.episodes}
+        where = {"frames": self.scores.frames.copy(), "episodes": self.scores.episodes.copy()}
         tracker.log(self.updates, {**where, **found})
 
     def _episode_keys(self) -> dict[str, list]:
         """The rows of `shadow`: a replica per measured episode; its rates are never used."""
         rows = self.config.variance.episodes
-        return {key: list(range(rows)) if key == "seed" else column[:1] * rows for key, column in self.keys.items()}
+        return {
+            key: list(range(rows)) if key == "seed" else column[:1] * rows
+            for key, column in self.keys.items()
+        }
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -188,13 +223,13 @@ class Run:
             "frames": self.config.frames,
             "solved_frames": self.scores.solved_frames.tolist(),
             "solved_episodes": self.scores.solved_episodes.tolist(),
-            "recent": (self.scores.recent.sum(1) / self.scores.episodes.clamp(1, WINDOW)).tolist(),
+            "recent": self.scores.latest().tolist(),
         }
 
     def headline(self) -> str:
-        recent = self.scores.recent.sum(1) / self.scores.episodes.clamp(1, WINDOW)
+        recent = self.scores.latest()
         solved = self.scores.solved_frames >= 0
-        error = float(recent.std(correction=len(recent) > 1)) / len(recent) ** 0.5
+        error = recent.std(ddof=len(recent) > 1) / len(recent) ** 0.5
         return f"return {recent.mean():.4g} +- {error:.2g}, solved {int(solved.sum())} of {len(solved)}"
 
     def state_dict(self) -> dict:

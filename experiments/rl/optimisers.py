@@ -26,7 +26,9 @@ class Stacked:
     def step(self, grads: list[Tensor], active: Tensor) -> None:
         self.steps = self.steps + active
         everyone = bool(active.all())
-        before = None if everyone else {name: [m.clone() for m in ms] for name, ms in self.state.items()}
+        before = (
+            None if everyone else {name: [m.clone() for m in ms] for name, ms in self.state.items()}
+        )
         updates = self.update(grads)
         rates = torch.where(active, self.lr, 0.0)
         torch._foreach_mul_(updates, [_like(rates, p) for p in self.params])
@@ -54,7 +56,9 @@ class Adam(Stacked):
 
     buffers = ("m", "v")
 
-    def __init__(self, params, lr: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(
+        self, params, lr: Tensor, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
         super().__init__(params, lr)
         self.betas, self.eps = betas, eps
 

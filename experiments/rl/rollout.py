@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,10 +23,8 @@ class Batch:
     action      one-hot [R, N, C], or Gaussian before clipping [R, N, D]
     noise       what the action was made from, and more for z~ (rx.Noise), cut to N
     reward      [R, N]; terminated, last: flags of an episode's last step; `last` holds truncated ones too
-    clock       the step's index within its episode [R, N]
     after       the nets' input behind an episode's last step [R, N, in], where `last` is set
-    length      how many steps are real [R]
-    observation the raw observations [R, N, O], for the filter
+    observation the raw observations [R, N, O], where the filter wants them
     """
 
     x: Tensor
@@ -34,15 +33,29 @@ class Batch:
     reward: Tensor
     terminated: Tensor
     last: Tensor
-    clock: Tensor
     after: Tensor
-    length: Tensor
-    observation: Tensor
+    observation: Tensor | None
 
-    @property
+    @cached_property
+    def _index(self) -> Tensor:
+        return torch.arange(self.reward.shape[1])
+
+    @cached_property
+    def length(self) -> Tensor:
+        """How many steps are real, [R]."""
+        return (self.last * (self._index + 1)).amax(1)
+
+    @cached_property
     def mask(self) -> Tensor:
         """Whether a step is real, [R, N]."""
-        return torch.arange(self.reward.shape[1]) < self.length[:, None]
+        return self._index < self.length[:, None]
+
+    @cached_property
+    def clock(self) -> Tensor:
+        """The step's index within its episode, [R, N]."""
+        begins = torch.zeros_like(self.last, dtype=torch.long)
+        begins[:, 1:] = torch.where(self.last[:, :-1], self._index[1:], 0)
+        return self._index - begins.cummax(1).values
 
     def episodes(self) -> list[list[tuple[int, int]]]:
         """(start, end) of every episode, per replica."""
@@ -89,13 +102,13 @@ class Observer:
             self.shift, self.scale = self.mean[rows].numpy(), std[rows].numpy()
 
     def __call__(self, observation: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-        """The input, and what the next step needs as `before`."""
+        """The nets' input; `before` is the input of the step before, None or zero where there is none."""
         if self.filtered:
             observation = ((observation - self.shift) / self.scale).clip(-5, 5)
         if not self.previous:
-            return observation.astype(self.dtype)
-        before = np.zeros_like(observation) if before is None else before
-        return np.concatenate([observation, before], -1).astype(self.dtype)
+            return observation.astype(self.dtype, copy=False)
+        last = np.zeros_like(observation) if before is None else before[:, : observation.shape[1]]
+        return np.concatenate([observation, last], -1).astype(self.dtype)
 
     def state_dict(self) -> dict:
         return {"count": self.count, "mean": self.mean, "square": self.square}
@@ -104,10 +117,14 @@ class Observer:
         self.count, self.mean, self.square = saved["count"], saved["mean"], saved["square"]
 
 
-def draw_noise(actions: int | None, dimension: int, streams: rx.replicas.Streams, steps: int) -> rx.Noise:
+def draw_noise(
+    actions: int | None, dimension: int, streams: rx.replicas.Streams, steps: int
+) -> rx.Noise:
     """Noise for `steps` steps of every replica: the same numbers of a stream are used up whatever is played."""
     if actions:
-        return rx.Categorical(torch.zeros(len(streams), steps, actions), replicas=1).noise(generator=streams)
+        return rx.Categorical(torch.zeros(len(streams), steps, actions), replicas=1).noise(
+            generator=streams
+        )
     zeros = torch.zeros(len(streams), steps, dimension)
     return rx.Normal(zeros, zeros, replicas=1).noise(generator=streams)
 
@@ -125,50 +142,47 @@ def collect(
 
     The replicas step in time with each other: step t of every row that still plays is one call of the policy.
     """
-    cap, replicas, dtype = noise.u.shape[1], envs.copies, observer.dtype
-    shape = (cap, replicas)
+    cap, shape, dtype = noise.u.shape[1], noise.u.shape[1::-1], observer.dtype
     x, after = (np.zeros((*shape, observer.size), dtype) for _ in range(2))
-    action = np.zeros(shape, np.int64) if envs.actions else np.zeros((*shape, envs.dimension), dtype)
+    action = (
+        np.zeros(shape, np.int64) if envs.actions else np.zeros((*shape, envs.dimension), dtype)
+    )
     reward, terminated, last = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
-    clock, observation = np.zeros(shape, np.int64), np.zeros((*shape, envs.features))
-    length = np.zeros(replicas, np.int64)
+    observation = np.zeros((*shape, envs.features)) if observer.filtered else None
 
     live = rows
-    raw = envs.reset(live, [next_seed(row) for row in live])
-    before, age = None, np.zeros(len(live), np.int64)
+    raw, before = envs.reset(live, [next_seed(row) for row in live]), None
     _focus(live, actor, observer)
     for t in range(cap):
-        seen = observer(raw, before)
-        x[t, live], observation[t, live], clock[t, live] = seen, raw, age
+        x[t, live] = seen = observer(raw, before)
+        if observation is not None:
+            observation[t, live] = raw
         action[t, live] = chosen = actor(seen, t)
-        raw, reward[t, live], terminated[t, live], truncated = envs.step(live, chosen)
-        before, age = seen[:, : envs.features], age + 1
-        ended = terminated[t, live] | truncated
+        raw, reward[t, live], failed, truncated = envs.step(live, chosen)
+        before, ended = seen, failed | truncated
         if not ended.any():
             continue
-        last[t, live] = ended
+        terminated[t, live], last[t, live] = failed, ended
         after[t, live[ended]] = observer(raw, before)[ended]
-        again, full = ended & (t + 1 < at_least), ended & (t + 1 >= at_least)
-        if again.any():
-            raw[again] = envs.reset(live[again], [next_seed(row) for row in live[again]])
-            before, age = np.where(again[:, None], 0, before).astype(dtype), np.where(again, 0, age)
-        if full.any():
-            length[live[full]] = t + 1
-            live, raw, before, age = live[~full], raw[~full], before[~full], age[~full]
-            if not len(live):
-                break
-            _focus(live, actor, observer)
+        if t + 1 < at_least:
+            raw[ended] = envs.reset(live[ended], [next_seed(row) for row in live[ended]])
+            before = np.where(ended[:, None], 0, before)
+            continue
+        live, raw, before = live[~ended], raw[~ended], before[~ended]
+        if not len(live):
+            break
+        _focus(live, actor, observer)
 
-    cut = length.max()
-    steps = [torch.from_numpy(a[:cut]).transpose(0, 1).contiguous() for a in (x, reward, terminated, last, clock)]
-    x, reward, terminated, last, clock = steps
-    action, after = (torch.from_numpy(a[:cut]).transpose(0, 1) for a in (action, after))
+    def rows_first(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array[: t + 1].swapaxes(0, 1).copy())
+
+    observation = None if observation is None else rows_first(observation)
+    action = rows_first(action)
     if envs.actions:
-        action = torch.nn.functional.one_hot(action, envs.actions).to(x.dtype)
-    noise = rx.Noise(*(None if n is None else n[:, :cut] for n in noise))
-    observation = torch.from_numpy(observation[:cut]).transpose(0, 1)
-    length = torch.from_numpy(length)
-    return Batch(x, action, noise, reward, terminated, last, clock, after, length, observation)
+        action = torch.nn.functional.one_hot(action, envs.actions).to(noise.u.dtype)
+    noise = rx.Noise(*(None if n is None else n[:, : t + 1] for n in noise))
+    flags = (rows_first(a) for a in (terminated, last, after))
+    return Batch(rows_first(x), action, noise, rows_first(reward), *flags, observation)
 
 
 def _focus(rows: np.ndarray, actor: Actor, observer: Observer) -> None:
@@ -197,7 +211,9 @@ def discount(values: Tensor, last: Tensor, rate: float) -> Tensor:
     return torch.from_numpy(out).T
 
 
-def advantages(batch: Batch, value: Tensor, value_after: Tensor, gamma: float, lambda_: float, bootstrap: bool):
+def advantages(
+    batch: Batch, value: Tensor, value_after: Tensor, gamma: float, lambda_: float, bootstrap: bool
+):
     """(A, R), [R, N]: the advantage over V(s) by GAE(lambda) and the discounted return, V's target.
 
     An episode that the clock cut is continued by V of the state behind it, unless `bootstrap` is off. With lambda = 1
