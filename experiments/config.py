@@ -10,7 +10,6 @@ Only this file knows Hydra. Inside `run` the configuration is a plain dataclass.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import os
 import re
@@ -166,8 +165,6 @@ def to_dataclass(cfg: Any, schema: type[Experiment]) -> Any:
     """The composed configuration as a checked dataclass."""
     _only_known(cfg, schema, "")
     config = OmegaConf.to_object(cfg)
-    _only_chosen(config.estimators)
-    config = copy.copy(config)
     config.estimators = {name: values or {} for name, values in config.estimators.items()}
     config.check()
     return config
@@ -181,19 +178,6 @@ def _only_known(cfg: Any, schema: type, prefix: str) -> None:
         value = getattr(schema(), key)
         if is_dataclass(value):
             _only_known(cfg[key], type(value), f"{prefix}{key}.")
-
-
-def _only_chosen(estimators: dict[str, Any]) -> None:
-    """`estimators.rebar.eta=2` without rebar in estimator=[...] would add a run unasked."""
-    if not HydraConfig.initialized():
-        return
-    chosen = HydraConfig.get().runtime.choices.get("estimator")
-    if chosen is None:  # Hydra does not tell the choices of a list
-        return
-    chosen = re.findall(r"[\w-]+", str(chosen))
-    for name in estimators:
-        mend = f"add it to estimator=[{','.join(chosen)}] or leave estimators.{name} out"
-        check(name in chosen, f"estimators.{name}: {name} is not among the chosen ones; {mend}")
 
 
 def one_line(error: Exception, schema: type | None = None) -> str:

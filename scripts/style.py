@@ -69,7 +69,6 @@ def use() -> None:
             "legend.fontsize": 9.5,
             "figure.constrained_layout.use": True,
             "savefig.dpi": 150,
-            "pdf.fonttype": 42,
             "svg.hashsalt": "relax",
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,16 +49,23 @@ class Relax(Temperature):
         positive(self.hidden, "hidden")
 
 
-# The settings of every estimator that the toy can run.
-OWN: dict[str, type] = {
-    "exact": Nothing,
-    "reinforce": Nothing,
-    "straight_through": Nothing,
-    "muprop": Nothing,
-    "concrete": Temperature,
-    "rebar": Rebar,
-    "dlax": Relax,
-    "relax": Relax,
+def _schema(name: str, entry: rx.estimators.Entry) -> type | None:
+    """The settings of an estimator on the toy; None where it cannot run there."""
+    parameters = inspect.signature(entry.function).parameters.values()
+    required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    if rx.Bernoulli not in entry.distributions or required - {"c", "baseline"}:
+        return None
+    if name == "rebar":
+        return Rebar
+    if "c" in required:
+        return Relax
+    return Temperature if "lambda_" in {p.name for p in parameters} else Nothing
+
+
+OWN: dict[str, type] = {"exact": Nothing} | {
+    name: schema
+    for name, entry in rx.ESTIMATORS.items()
+    if (schema := _schema(name, entry)) is not None
 }
 
 
@@ -65,76 +73,89 @@ OWN: dict[str, type] = {
 class Method:
     """An estimator bound to its own phi.
 
-    estimate: (f, dist, noise) -> Estimate.
-    phi: the module that minimises the variance; empty where there is none.
+    estimate: (f, dist, generator) -> Estimate.
+    phi: the module that minimises the variance; without parameters where there is none.
     readings: what to log of phi, name -> [R].
-    surrogate: c as a function of z for the figure of learned relaxations, or None.
+    surrogate: (f, dist) -> c as a function of z, where there is one.
     """
 
     estimate: Callable[..., rx.Estimate]
-    coupled: bool = True
     phi: nn.Module = field(default_factory=nn.Module)
     readings: Callable[[], dict[str, Tensor]] = dict
-    surrogate: Callable[[Callable, Any], Callable[[Tensor], Tensor]] | None = None
+    surrogate: Callable[..., Callable[[Tensor], Tensor]] | None = None
 
 
 def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method:
-    """The method `name`, one replica per seed."""
+    """The method `name` with one replica per seed; the seeds are for phi's first values."""
     if name == "exact":
         return Method(exact)
-    function = rx.ESTIMATORS[name].function
+    if name == "nvil":
+        return _nvil(len(seeds), device)
     if name == "rebar":
         return _rebar(own, len(seeds), device)
+    function = rx.ESTIMATORS[name].function
     if isinstance(own, Relax):
         return _relax(function, own, seeds, device)
 
-    def estimate(f, dist, noise):
-        return function(f, dist, noise=noise, **vars(own))
+    def estimate(f, dist, generator):
+        return function(f, dist, generator=generator, **vars(own))
 
     return Method(estimate)
 
 
 def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
-    scales = rx.surrogates.Scales(own.eta, own.lambda_, replicas).to(device)
+    phi = rx.surrogates.Scales(own.eta, own.lambda_, replicas).to(device)
 
-    def estimate(f, dist, noise):
-        eta, lambda_ = scales.eta, scales.lambda_
-        return rx.rebar(f, dist, eta=eta, lambda_=lambda_, noise=noise, coupled=own.coupled)
+    def estimate(f, dist, generator):
+        noise = dist.noise(generator=generator, coupled=own.coupled)
+        return rx.rebar(f, dist, eta=phi.eta, lambda_=phi.lambda_, noise=noise, coupled=own.coupled)
 
     def readings():
-        return {"eta": scales.eta, "lambda": scales.lambda_}
+        return {"lambda": phi.lambda_, "eta": phi.eta}
 
     def relaxed(f, dist):  # without eta: what REBAR sees of f
-        return rx.surrogates.relaxed(f, dist, 1.0, scales.lambda_)
+        return rx.surrogates.relaxed(f, dist, 1.0, phi.lambda_)
 
-    return Method(estimate, own.coupled, scales, readings, relaxed)
+    return Method(estimate, phi, readings, relaxed)
 
 
 def _relax(function, own: Relax, seeds: list[int], device: torch.device) -> Method:
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    """RELAX, and dlax, whose noise is not coupled because it has no z~."""
     c = rx.surrogates.mlp(
         1,
         own.hidden,
         lambda_=own.lambda_,
         zero_scale=own.zero_scale,
         replicas=len(seeds),
-        generator=generators,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).to(device)
     coupled = {"coupled": own.coupled} if function is rx.relax else {}
 
-    def estimate(f, dist, noise):
+    def estimate(f, dist, generator):
+        noise = dist.noise(generator=generator, coupled=own.coupled)
         return function(f, dist, c=c, noise=noise, **coupled)
 
     def readings():
         return {"lambda": c.log_lambda.exp().flatten()}
 
-    return Method(estimate, own.coupled, c, readings, lambda f, dist: c)
+    return Method(estimate, c, readings, lambda f, dist: c)
 
 
-def exact(f, dist: rx.Bernoulli, noise: rx.Noise) -> rx.Estimate:
+def _nvil(replicas: int, device: torch.device) -> Method:
+    """NVIL without an input to look at: a learned constant per replica."""
+    phi = nn.ParameterList([torch.zeros(replicas, 1, device=device)])
+
+    def estimate(f, dist, generator):
+        baseline = phi[0].expand(dist.theta.shape[:-1])
+        return rx.nvil(f, dist, baseline=baseline, generator=generator)
+
+    return Method(estimate, phi)
+
+
+def exact(f, dist: rx.Bernoulli, generator) -> rx.Estimate:
     """The true gradient, [f(1) - f(0)] theta (1 - theta): the limit that the others are held to."""
-    draw = dist.draw(noise)
-    one, zero = f(torch.ones_like(draw.b)), f(torch.zeros_like(draw.b))
+    b = torch.ones_like(dist.theta)
+    one, zero = f(b), f(0 * b)
     theta = dist.mean().detach()
     grad = (one - zero)[..., None] * theta * (1 - theta)
-    return rx.Estimate(dist.theta, grad, f(draw.b), draw)
+    return rx.Estimate(dist.theta, grad, one, dist.draw(rx.Noise(0.5 * b), b))

@@ -18,6 +18,7 @@ from experiments.tracking import Tracker
 
 # Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
 TRAINING, MEASURING, WEIGHTS = range(3)
+SMALLEST = 1e-30  # what a variance of exactly 0 is logged as
 CHUNK = 250  # gradients measured at once: more do not fit the cache
 
 
@@ -99,8 +100,7 @@ class Run:
     def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
         """A gradient for every row of logit [R, B, 1]."""
         dist = rx.Bernoulli(logit, replicas=1, validate=False)
-        noise = dist.noise(generator=generator, coupled=self.method.coupled)
-        return self.method.estimate(self.f, dist, noise)
+        return self.method.estimate(self.f, dist, generator)
 
     @property
     def metrics(self) -> list[str]:
@@ -128,7 +128,8 @@ class Run:
             logit = self.logit.expand(-1, rows, -1)
             grads.append(self.estimate(logit, self.measuring).grad)
             left -= rows
-        return torch.cat(grads, 1).double().var(1).log().flatten().float()
+        variance = torch.cat(grads, 1).double().var(1).clamp(min=SMALLEST)
+        return variance.log().flatten().float()
 
     def state_dict(self) -> dict[str, Any]:
         return {
