@@ -122,6 +122,7 @@ class Vae(Experiment):
         check(self.steps is None or self.steps >= 1, f"steps={self.steps}: at least 1 is needed")
         for what in ("latents", "hidden", "batch", "epochs", "evaluate_every"):
             check(getattr(self, what) >= 1, f"{what}={getattr(self, what)}: at least 1 is needed")
+        check(self.variance_samples >= 2, f"variance_samples={self.variance_samples}: 2 or more")
         check(self.lr, "lr=[]: at least one learning rate is needed")
         for lr in self.lr:
             positive(lr, "lr")

@@ -164,7 +164,8 @@ class ControlVariates(Method):
         )
         for scales in self.scales:
             scales.eta.requires_grad_(settings.learn_eta)
-            scales.log_lambda.requires_grad_(settings.learn_lambda)
+            relaxes = getattr(settings, "with_f", True)  # without f there is no temperature
+            scales.log_lambda.requires_grad_(settings.learn_lambda and relaxes)
         self.residuals = nn.ModuleList()
         if isinstance(settings, Relax):
             pixels, latents = len(vae.mean), vae.prior.shape[-1]

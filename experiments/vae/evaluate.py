@@ -10,7 +10,7 @@ from torch import Tensor
 import relax as rx
 from experiments.vae.estimators import Method, hard_pass
 from experiments.vae.models import VAE
-from relax.objectives import _surrogate as surrogate
+from relax.estimators.estimate import surrogate
 from relax.replicas import Streams
 
 ROWS = 2_000  # rows that go through the model at once; more only costs memory

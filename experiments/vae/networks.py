@@ -54,7 +54,7 @@ class Network(nn.Module):
             for i in reversed(range(len(weights))):
                 grad = matmul(grad, weights[i][0].mT)
                 if i > 0:
-                    grad = grad * self.slope(hidden[i - 1])
+                    grad = self.slope(grad, hidden[i - 1])
             return grad
 
         return x, pull

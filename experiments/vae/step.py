@@ -7,7 +7,7 @@ from torch import Tensor
 
 import relax as rx
 from experiments.vae.estimators import Method, Noises
-from relax.objectives import _surrogate as surrogate
+from relax.estimators.estimate import surrogate
 from relax.replicas import Adam
 
 

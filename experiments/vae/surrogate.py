@@ -1,8 +1,8 @@
 """The VAE's control variate: c(z_l) = eta_l (f(sigma_lambda(z_l)) + r_l(z_l)), one per layer.
 
 Layers below l stay at their hard samples; layer l and all above it are relaxed, with the layers'
-own noise (PAPER appendix; the authors' code). REBAR leaves r out, the surrogate-only form leaves f
-out. Everything is a function of phi = (lambda, eta, r's weights) and of constants.
+own noise, as in the authors' code. REBAR leaves r out, the surrogate-only form leaves f out.
+Everything is a function of phi = (lambda, eta, r's weights) and of constants.
 """
 
 from __future__ import annotations
@@ -70,16 +70,10 @@ class Surrogate:
     tucker: bool = False  # sigma(z / lambda + a lambda / (lambda + 1)) for sigma(z / lambda)
 
     def __call__(self, z: Tensor) -> Tensor:
-        """c(z) as it is written; autograd can differentiate it."""
-        total = z.new_zeros(())
-        if self.with_f:
-            total = total + self.relaxed_f(z)
-        if self.residual is not None:
-            total = total + self.residual(z, self.context())
-        return self.scales[self.layer].eta[:, None] * total
+        return self.value_and_grad(z)[0]
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """c(z) and dc/dz, both attached to phi; equal to autograd's and half its price."""
+        """c(z) and dc/dz, attached to phi alone; `experiments.vae.reference` has the plain form."""
         value, grad = z.new_zeros(()), z.new_zeros(())
         if self.with_f:
             value, grad = self.relaxed_f_and_grad(z)
@@ -94,21 +88,10 @@ class Surrogate:
         below = self.sample.latents[: self.layer]
         return torch.cat([self.x - self.vae.mean, *(2 * b - 1 for b in below)], dim=-1)
 
-    def relaxed_f(self, z: Tensor) -> Tensor:
-        """f at b_1 .. b_{l-1} hard and sigma_lambda(z_l), ..., sigma_lambda(z_L)."""
-        vae, first = self.vae, self.layer
-        latents = [b.expand(*z.shape[:-3], *b.shape) for b in self.sample.latents[:first]]
-        logits = [a.detach() for a in self.sample.logits[: first + 1]]
-        for k in range(first, vae.depth):
-            if k > first:
-                logits.append(vae.encode(k, latents[-1]))
-                z = logits[k] + self.noise[k]
-            latents.append(self.relax(k, z, logits[k]))
-        return vae.score(self.x, latents, logits).f
-
     def relaxed_f_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The same and its derivative in z_l, by back-propagation written out once.
+        """f at b_1 .. b_{l-1} hard and sigma_lambda(z_l), ..., sigma_lambda(z_L), and df/dz_l.
 
+        Back-propagation written out, so that the objective needs one backward pass and no second.
         With f = sum_k log q(s_k|a_k) - log p(s_{k-1}|y_k) - log p(s_L) and log p(t|y) = ty -
         softplus(y) for every Bernoulli: d log p/dt = y, d log p/dy = t - sigmoid(y).
         """
