@@ -1,11 +1,14 @@
-"""Environments for several replicas at once: each replica plays its own episodes, all are stepped together.
+"""Environments for several replicas at once: each replica plays its own episodes, all are stepped
+together.
 
-Real gymnasium environments, stepped one after the other; CartPole has its own stepper over all replicas, equal to
-gymnasium's bit for bit. There is no autoreset: a caller resets the rows that ended, so no row of the data is a transition
-between episodes. `terminated` (the task ended) and `truncated` (the clock ran out) stay apart.
+Real gymnasium environments, stepped one after the other; CartPole has its own stepper over all
+replicas, equal to gymnasium's bit for bit. There is no autoreset: a caller resets the rows that
+ended, so no row of the data is a transition between episodes. `terminated` (the task ended) and
+`truncated` (the clock ran out) stay apart.
 
-An episode starts from `episode_seed(run seed, episode)`, a pure function: a run resumes at an episode boundary without any
-simulator state, and a replica plays the same episodes whatever stands beside it.
+An episode starts from `episode_seed(run seed, episode)`, a pure function: a run resumes at an
+episode boundary without any simulator state, and a replica plays the same episodes whatever stands
+beside it.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class Environments:
 
     actions     the number of actions of a discrete environment, None of a continuous one
     dimension   the number of action coordinates of a continuous environment
-    rescale     actions in [-1, 1] are spread over the bounds of the action space, as the published code does
+    rescale     spread actions in [-1, 1] over the action space, as the published code does
     """
 
     def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
@@ -79,9 +82,11 @@ class Environments:
         return np.array(starts, dtype=np.float64)
 
     def step(self, rows: np.ndarray, actions: np.ndarray):
-        """Take one step in each of `rows`: observation, reward, terminated, truncated, arrays over the rows.
+        """Take one step in each of `rows`: observation, reward, terminated, truncated, arrays over
+        the rows.
 
-        A continuous action is clipped here, after the policy: its log-probability is that of the action before clipping.
+        A continuous action is clipped here, after the policy: its log-probability is that of the
+        action before clipping.
         """
         envs, taken = self.envs, actions if self.actions else self.to_bounds(actions)
         steps = [envs[row].step(action) for row, action in zip(rows.tolist(), taken, strict=True)]
@@ -96,7 +101,7 @@ class Environments:
 
 
 class CartPole(Environments):
-    """gymnasium's CartPole over all rows at once: the same operations in the same order, so the same bits."""
+    """gymnasium's CartPole over all rows at once: the same operations in order, the same bits."""
 
     def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
         super().__init__(name, copies, steps, rescale)

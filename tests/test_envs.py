@@ -1,4 +1,4 @@
-"""The environments: gymnasium's own transitions, rows that stand for themselves, starts that depend on nothing else."""
+"""The environments: gymnasium's own transitions, independent rows, starts from the seed alone."""
 
 import builtins
 

@@ -1,4 +1,4 @@
-"""Policy gradients: unbiased for every arm, one gradient per episode, replicas alone or together, kill and resume."""
+"""Policy gradients: unbiased arms, one gradient per episode, replicas, kill and resume."""
 
 import itertools
 import json
@@ -25,7 +25,8 @@ EPISODES, CHUNK = 300_000, 20_000
 class Mdp:
     """Three steps, two states, random rewards and transitions; every copy is one episode.
 
-    The state is one-hot in (time, state). Discrete: P(s'=1|s, a) is a table. Continuous: sigmoid(a + s - 1/2).
+    The state is one-hot in (time, state). Discrete: P(s'=1|s, a) is a table. Continuous: sigmoid(a
+    + s - 1/2).
     """
 
     def __init__(self, copies: int, actions: int | None) -> None:
@@ -71,7 +72,7 @@ def config(discrete: bool, of: list[str], **changes) -> Rl:
 
 
 def learner_of(mdp: Mdp, arms: list[str], seed: int = 0):
-    """A learner with every arm's critic, its weights those of one replica repeated for every episode."""
+    """A learner with every arm's critic; one replica's weights are repeated for every episode."""
     kind = Discrete if mdp.actions else Continuous
     rates = {name: torch.full((1,), 0.01) for name in ("lr", "scale", "value_lr", "surrogate_lr")}
     one = Mdp(1, mdp.actions)

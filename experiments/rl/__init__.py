@@ -1,1 +1,1 @@
-"""Policy gradients: A2C and REINFORCE against RELAX (discrete actions) and LAX (continuous ones)."""
+"""Policy gradients: A2C and REINFORCE against RELAX (discrete) and LAX (continuous)."""

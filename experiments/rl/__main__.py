@@ -13,7 +13,8 @@ register("rl", Rl)
 def run(config: Rl) -> None:
     """Train every chosen arm, one after the other, and write what the figures are drawn from."""
     print(
-        f"rl: {config.env.name}, {', '.join(config.estimators)}: {config.seeds} seeds of {config.frames} frames",
+        f"rl: {config.env.name}, {', '.join(config.estimators)}: "
+        f"{config.seeds} seeds of {config.frames} frames",
         flush=True,
     )
     for name, values in config.estimators.items():

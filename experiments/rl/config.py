@@ -24,7 +24,8 @@ class Env:
 class Variance:
     """The log-variance of the policy gradient while training, at `points` episodes (or batches).
 
-    Each measurement plays `episodes` with the parameters held; every estimator in `of` is measured on the same ones.
+    Each measurement plays `episodes` with the parameters held; every estimator in `of` is measured
+    on the same ones.
     """
 
     points: int = 0
@@ -89,7 +90,8 @@ class Rl(Experiment):
         if not self.env.discrete:
             check(
                 self.batch >= self.env.steps,
-                f"batch={self.batch} is shorter than an episode of {self.env.name} ({self.env.steps} steps)",
+                f"batch={self.batch} is shorter than an episode of {self.env.name}: "
+                f"{self.env.steps} steps",
             )
 
 
@@ -105,7 +107,7 @@ class Rates:
 
 @dataclass
 class ContinuousRates:
-    """Adam's rates; a list is a grid. `lr` is where the policy's rate starts if it follows the KL."""
+    """Adam's rates; a list is a grid. The policy's `lr` is a start where it follows the KL."""
 
     lr: list[float] = field(default_factory=lambda: [0.003])
     value_lr: list[float] = field(default_factory=lambda: [0.003])
@@ -122,9 +124,10 @@ class Arm:
     """One way to a policy gradient.
 
     critic     what stands beside the policy: None, "value" V(s), "surrogate" c
-    objective  what the surrogate is fitted by: the square of an episode's whole gradient ("variance"), of its score
-               part only ("score", probably what the paper's discrete figures were made with), or the distance to the
-               return ("squared", probably what its continuous figure was made with)
+    objective  what the surrogate is fitted by: "variance", the square of an episode's whole
+               gradient; "score", that of its score part only, which probably made the paper's
+               discrete figures; "squared", the distance to the return, which probably made its
+               continuous figure
     published  draw z~ as the published code does, which is biased
     """
 

@@ -2,9 +2,10 @@
 
     g = 1/N sum_t [A_t - c(a_t, s_t)] dlog pi(a_t|s_t) + d c(a_t, s_t),    a_t = mean(s_t) + std u_t
 
-A_t is the advantage over V(s), so that V(s) + c(a, s) is the paper's surrogate. Both arms share V, the advantage and the
-mean over the batch; with c = 0 LAX is A2C. The surrogate minimises the mean over episodes of the square of the whole
-episode's gradient. Source: Grathwohl et al. (2018), appendix E.
+A_t is the advantage over V(s), so that V(s) + c(a, s) is the paper's surrogate. Both arms share V,
+the advantage and the mean over the batch; with c = 0 LAX is A2C. The surrogate minimises the mean
+over episodes of the square of the whole episode's gradient. Source: Grathwohl et al. (2018),
+appendix E.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Continuous:
 
     @torch.no_grad()
     def episode_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """The estimate of one arm where each replica holds one episode: the mean over its steps, [E, ...]."""
+        """One arm's estimate where each replica is one episode: the mean over its steps."""
         outputs = self.policy.hidden(batch.x)
         states = self.states(batch.x, batch.clock, outputs[-1])
         surrogate = self.surrogates.get(name, (None, None))[0]
@@ -114,7 +115,7 @@ class Continuous:
         return [*self.parameters, *weights, *observer]
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
-        """The policy's step, then V's and the surrogates', which this batch's gradient must not have seen."""
+        """One step of the policy; V and c learn from this batch after its gradient is taken."""
         with torch.no_grad():
             outputs = self.policy.hidden(batch.x)
         states = self.states(batch.x, batch.clock, outputs[-1])
@@ -170,7 +171,7 @@ class Continuous:
 
     @torch.no_grad()
     def follow_kl(self, batch: Batch, before: tuple[Tensor, Tensor]) -> Tensor:
-        """KL(old || new) per replica; the policy's rate grows or shrinks by 1.5 to keep it near its target."""
+        """KL(old || new) per replica; the policy's rate moves by 1.5 to keep it near its target."""
         mean, log_std = self.policy(batch.x), self.log_std
         old_mean, old_log_std = before
         ratio = ((old_log_std - log_std) * 2).exp() + ((old_mean - mean) / log_std.exp()) ** 2

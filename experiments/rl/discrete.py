@@ -2,8 +2,9 @@
 
     g = sum_t [R_t - c(z~_t, s_t)] dlog pi(a_t|s_t) + d c(z_t, s_t) - d c(z~_t, s_t)
 
-R_t is the discounted reward to go. The core's estimators see one step as one row; the episode's gradient is the sum over
-its steps, and the surrogate minimises the square of that sum. Source: Grathwohl et al. (2018), appendix E and section 5.3.
+R_t is the discounted reward to go. The core's estimators see one step as one row; the episode's
+gradient is the sum over its steps, and the surrogate minimises the square of that sum. Source:
+Grathwohl et al. (2018), appendix E and section 5.3.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from experiments.rl.rollout import Batch, Observer, discount
 class PublishedSampler(rx.Categorical):
     """z~ as the published code draws it: the chosen coordinate as log p_b plus Gumbel noise.
 
-    The largest z is Gumbel(0) whatever is chosen, so this law is not that of z given b, and RELAX with it is biased.
+    The largest z is Gumbel(0) whatever is chosen, so this law is not that of z given b, and RELAX
+    with it is biased.
     """
 
     def transform(self, b: Tensor, v: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ class PublishedSampler(rx.Categorical):
 
 
 class Critic:
-    """What stands beside the policy for one arm: nothing, V(s), or the surrogate; and its optimiser."""
+    """What one arm has beside the policy: nothing, V(s) or the surrogate; and its optimiser."""
 
     def __init__(self, arm: Arm, net: torch.nn.Module | None, optimizer: Stacked | None) -> None:
         self.arm, self.net, self.optimizer = arm, net, optimizer
@@ -117,7 +119,7 @@ class Discrete:
         return discount(batch.reward, batch.last, self.config.gamma).to(batch.x.dtype)
 
     def gradients(self, critic: Critic, batch: Batch, outputs: list[Tensor], returns: Tensor):
-        """The episode's gradient of the policy's weights [R, ...], attached to phi, and the estimate behind it."""
+        """The episode's gradient [R, ...], attached to phi, and the estimate behind it."""
         est = critic.estimate(outputs[-1], batch, returns)
         signal = est.grad * batch.mask[..., None]
         return summed(layer_signals(self.policy, outputs, signal)), est
@@ -133,7 +135,7 @@ class Discrete:
         return [*self.policy.layers, *(p for critic in self.critics.values() for p in critic.phi)]
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
-        """One ascent step of the policy and one descent step of each critic; `active` replicas only."""
+        """One step up of the policy, one down of each critic, in the `active` replicas."""
         returns = self.returns(batch)
         with (
             torch.no_grad()

@@ -1,9 +1,11 @@
-"""From the estimate at the policy's output to the gradient of its weights, one per replica or one per episode.
+"""From the estimate at the policy's output to the gradient of its weights, one per replica or one
+per episode.
 
-The core's estimate is a gradient of every step's distribution parameter, attached to the surrogate's phi. The chain rule
-through the policy is written out (`Network.jacobian`), so that a whole episode's gradient stays a plain function of phi
-and its square can be differentiated without a second-order graph. `rx.variance_objective(variance_of=..., groups=...)`
-is the same number by autograd, one mask per episode; the tests hold the two equal.
+The core's estimate is a gradient of every step's distribution parameter, attached to the
+surrogate's phi. The chain rule through the policy is written out (`Network.jacobian`), so that a
+whole episode's gradient stays a plain function of phi and its square can be differentiated without
+a second-order graph. `rx.variance_objective(variance_of=..., groups=...)` is the same number by
+autograd, one mask per episode; the tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def squared_norm(gradients: list[Tensor]) -> Tensor:
 
 @dataclass
 class Bucket:
-    """Episodes of like length: rows of the flattened batch [E, T], which of them are real, each one's weight [E]."""
+    """Episodes of like length: rows of the flat batch [E, T], which are real, weights [E]."""
 
     rows: Tensor
     real: Tensor
@@ -50,7 +52,8 @@ class Bucket:
 def buckets(batch: Batch) -> list[Bucket]:
     """All replicas' episodes by length, doubling from bucket to bucket, so that little is padded.
 
-    An episode's weight is 1 / (episodes of its replica): the mean over each replica's episodes, summed over replicas.
+    An episode's weight is 1 / (episodes of its replica): the mean over each replica's episodes,
+    summed over replicas.
     """
     width, groups = batch.reward.shape[1], {}
     for replica, episodes in enumerate(batch.episodes()):
@@ -74,9 +77,11 @@ def _bucket(
 def mean_squared_norm(
     policy: Network, outputs: list[Tensor], theta_grad: Tensor, batch_buckets: list[Bucket]
 ) -> Tensor:
-    """mean over episodes of |an episode's gradient of the policy|^2, summed over replicas; attached to phi.
+    """mean over episodes of |an episode's gradient of the policy|^2, summed over replicas; attached
+    to phi.
 
-    theta_grad [R, N, D, 2] is the estimate at (mean, log std); the log std is a parameter of its own.
+    theta_grad [R, N, D, 2] is the estimate at (mean, log std); the log std is a parameter of its
+    own.
     """
     pairs = layer_signals(policy, outputs, theta_grad[..., 0])
     total = theta_grad.new_zeros(())

@@ -1,4 +1,4 @@
-"""Training all replicas of one arm: play, update, log, save; and when each of them solved its environment."""
+"""Training all replicas of one arm: play, update, log, save; and when each solved its task."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def replicas_of(config: Rl, own: Any) -> dict[str, list]:
 
 
 class Scores:
-    """Returns of finished episodes per replica, and the first time that the goal was met (-1: not yet)."""
+    """Returns of finished episodes per replica, and when the goal was first met (-1: not yet)."""
 
     def __init__(self, replicas: int, solved: float) -> None:
         self.solved = solved
@@ -76,7 +76,7 @@ class Scores:
         return self.recent.sum(1) / self.episodes.clip(1, WINDOW)
 
     def flush(self) -> dict[str, np.ndarray]:
-        """What metrics.csv is told: means since the last time, nan for a replica that did not play."""
+        """For metrics.csv: means since the last time, nan for a replica that did not play."""
         with np.errstate(invalid="ignore"):
             told = {"return": self.total / self.count}
         told |= {
@@ -143,7 +143,7 @@ class Run:
         self.config, self.name, self.own, self.keys = config, name, own, keys
         self.seeds, replicas = keys["seed"], len(keys["seed"])
         self.envs = envs.make(config.env.id, replicas, config.env.steps, config.env.rescale)
-        # Apart from the seeds of the streams, or the weights would be made of the same numbers as the actions.
+        # Not the streams' seeds: weights and actions would be made of the same numbers.
         generators = [torch.Generator().manual_seed(10**6 + seed) for seed in self.seeds]
         self.rates = {key: torch.tensor(column) for key, column in keys.items() if key != "seed"}
         self.rates |= {key: value for key, value in vars(own).items() if isinstance(value, int)}
@@ -230,7 +230,8 @@ class Run:
         recent = self.scores.latest()
         solved = self.scores.solved_frames >= 0
         error = recent.std(ddof=len(recent) > 1) / len(recent) ** 0.5
-        return f"return {recent.mean():.4g} +- {error:.2g}, solved {int(solved.sum())} of {len(solved)}"
+        found = f"solved {int(solved.sum())} of {len(solved)}"
+        return f"return {recent.mean():.4g} +- {error:.2g}, {found}"
 
     def state_dict(self) -> dict:
         return {

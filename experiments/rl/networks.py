@@ -1,7 +1,6 @@
 """The nets of all replicas: policy, state value V(s), surrogate c(z, s) or c(a, s).
 
-Every parameter has a replica axis R first and rows of states stand behind it, x [..., R, N, in]. `forward` takes other
-parameters of the same shapes as well: one copy per episode gives one gradient per episode.
+Every parameter has a replica axis R first and rows of states stand behind it, x [..., R, N, in].
 """
 
 from __future__ import annotations
@@ -39,22 +38,24 @@ class Network(nn.Module):
         """W_1, b_1, W_2, b_2, ..."""
         return [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
 
-    def hidden(self, x: Tensor, layers: list[Tensor] | None = None) -> list[Tensor]:
+    def hidden(self, x: Tensor) -> list[Tensor]:
         """The input of every layer and the output: [x, h_1, h_2, ..., out]."""
-        layers = self.layers if layers is None else layers
+        layers = self.layers
         outputs = [x]
         for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
             outputs.append(self.act(matmul(outputs[-1], weight) + bias))
         return [*outputs, matmul(outputs[-1], layers[-2]) + layers[-1]]
 
-    def forward(self, x: Tensor, layers: list[Tensor] | None = None) -> Tensor:
-        return self.hidden(x, layers)[-1]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hidden(x)[-1]
 
     def jacobian(self, outputs: list[Tensor], signal: Tensor) -> list[Tensor]:
-        """`signal` (a gradient of the output) carried back to every layer's pre-activation and to the input.
+        """`signal` (a gradient of the output) carried back to every layer's pre-activation and to
+        the input.
 
-        In closed form, so that the result stays differentiable in the weights at the price of a forward pass.
-        Returned in the order of `outputs`: [at the input, at layer 1, ..., at the output = signal].
+        In closed form, so that the result stays differentiable in the weights at the price of a
+        forward pass. Returned in the order of `outputs`: [at the input, at layer 1, ..., at the
+        output = signal].
         """
         signals = [signal]
         for weight, h in zip(reversed(self.weights), reversed(outputs[:-1]), strict=True):
@@ -108,7 +109,7 @@ def _stack(sizes: list[int], generators: list[torch.Generator], one: Callable) -
 
 
 class DiscreteSurrogate(nn.Module):
-    """c(z, s) = scale * net([s, softmax(z / lambda)]), lambda and scale learned, both 1 at first."""
+    """c(z, s) = scale * net([s, softmax(z / lambda)]), lambda and scale learned from 1."""
 
     def __init__(self, net: Network, states: int) -> None:
         super().__init__()

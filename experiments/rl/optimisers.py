@@ -1,7 +1,8 @@
-"""Adam and RMSProp on stacked parameters [R, ...]: a learning rate per replica, and replicas that sit out.
+"""Adam and RMSProp on stacked parameters [R, ...]: a learning rate per replica, and replicas that
+sit out.
 
-An update is a handful of operations however many replicas there are; `rx.replicas` has a torch optimiser per replica,
-which costs R times as much, and here a step comes after every episode.
+An update is a handful of operations however many replicas there are; `rx.replicas` has a torch
+optimiser per replica, which costs R times as much, and here a step comes after every episode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a finished run leaves under results/: its curve, thinned, and one row per seed of when it solved the task."""
+"""What a finished run leaves under results/: its thinned curve, and when each seed solved it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(config: Rl, name: str, folder: Path) -> None:
 
 
 def solved(folder: Path):
-    """One row per replica: its rates, its seed, and where it was solved (-1: not within its frames)."""
+    """One row per replica: its rates, its seed, and where it was solved (-1: it was not)."""
     summary = json.loads((folder / "summary.json").read_text())
     columns = [key for key, value in summary.items() if isinstance(value, list)]
     rows = zip(*(summary[key] for key in columns), strict=True)

@@ -17,12 +17,13 @@ from experiments.rl.networks import Actor
 
 @dataclass
 class Batch:
-    """The steps of whole episodes, one replica a row, [R, N]; rows shorter than N are padded at the end.
+    """The steps of whole episodes, one replica a row, [R, N]; rows shorter than N are padded at the
+    end.
 
     x           the nets' input [R, N, in]
     action      one-hot [R, N, C], or Gaussian before clipping [R, N, D]
     noise       what the action was made from, and more for z~ (rx.Noise), cut to N
-    reward      [R, N]; terminated, last: flags of an episode's last step; `last` holds truncated ones too
+    reward      [R, N]; `last` flags an episode's last step, `terminated` one that the task ended
     after       the nets' input behind an episode's last step [R, N, in], where `last` is set
     observation the raw observations [R, N, O], where the filter wants them
     """
@@ -66,8 +67,8 @@ class Batch:
 class Observer:
     """Raw observations to the nets' input: as they are, or filtered and with the one before.
 
-    The filter divides by running moments, as the published code does; they change between batches only, so that the
-    policy is one function of the state within a batch.
+    The filter divides by running moments, as the published code does; they change between batches
+    only, so that the policy is one function of the state within a batch.
     """
 
     def __init__(self, features: int, replicas: int, filtered: bool, previous: bool, dtype) -> None:
@@ -102,7 +103,7 @@ class Observer:
             self.shift, self.scale = self.mean[rows].numpy(), std[rows].numpy()
 
     def __call__(self, observation: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-        """The nets' input; `before` is the input of the step before, None or zero where there is none."""
+        """The nets' input; `before` is that of the step before (None, zero: there is none)."""
         if self.filtered:
             observation = ((observation - self.shift) / self.scale).clip(-5, 5)
         if not self.previous:
@@ -120,7 +121,7 @@ class Observer:
 def draw_noise(
     actions: int | None, dimension: int, streams: rx.replicas.Streams, steps: int
 ) -> rx.Noise:
-    """Noise for `steps` steps of every replica: the same numbers of a stream are used up whatever is played."""
+    """Noise for `steps` steps of every replica, so many numbers of a stream whatever is played."""
     if actions:
         return rx.Categorical(torch.zeros(len(streams), steps, actions), replicas=1).noise(
             generator=streams
@@ -140,7 +141,8 @@ def collect(
 ) -> Batch:
     """Whole episodes in each of `rows` until they hold `at_least` steps; 1 means one episode.
 
-    The replicas step in time with each other: step t of every row that still plays is one call of the policy.
+    The replicas step in time with each other: step t of every row that still plays is one call of
+    the policy.
     """
     cap, shape, dtype = noise.u.shape[1], noise.u.shape[1::-1], observer.dtype
     x, after = (np.zeros((*shape, observer.size), dtype) for _ in range(2))
@@ -216,8 +218,9 @@ def advantages(
 ):
     """(A, R), [R, N]: the advantage over V(s) by GAE(lambda) and the discounted return, V's target.
 
-    An episode that the clock cut is continued by V of the state behind it, unless `bootstrap` is off. With lambda = 1
-    the advantage is R - V(s). Source: Schulman et al. (2016), equations 11 to 16.
+    An episode that the clock cut is continued by V of the state behind it, unless `bootstrap` is
+    off. With lambda = 1 the advantage is R - V(s). Source: Schulman et al. (2016), equations 11 to
+    16.
     """
     cut = batch.last & ~batch.terminated if bootstrap else torch.zeros_like(batch.last)
     reward = batch.reward + gamma * torch.where(cut, value_after.double(), 0.0)

@@ -1,8 +1,9 @@
 """The log-variance of the policy gradient, as the paper defines it.
 
-With the parameters held, 100 episodes are played; the sample variance over episodes of each policy parameter's gradient
-is taken, then its natural log, then the mean over parameters. Every estimator is measured on the same episodes, each
-with a critic that learned beside the same policy: a comparison at one policy. Source: Grathwohl et al. (2018), section 5.3.
+With the parameters held, 100 episodes are played; the sample variance over episodes of each policy
+parameter's gradient is taken, then its natural log, then the mean over parameters. Every estimator
+is measured on the same episodes, each with a critic that learned beside the same policy: a
+comparison at one policy. Source: Grathwohl et al. (2018), section 5.3.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ APART = 10**9  # where the measured episodes are numbered, so that they are none
 
 
 def log_variance(gradients: list[Tensor]) -> Tensor:
-    """Mean over parameters of the natural log of the sample variance over episodes; gradients [E, ...] each.
+    """Mean over parameters of the natural log of the sample variance over episodes; gradients [E,
+    ...] each.
 
     A parameter behind a dead ReLU has no gradient in any episode and no logarithm: it is left out.
     """
@@ -33,7 +35,8 @@ def log_variance(gradients: list[Tensor]) -> Tensor:
 def measure(run: Run, shadow: Run) -> dict[str, list[float]]:
     """Log-variance per estimator and replica of `run` at its present parameters.
 
-    `shadow` has one replica per measured episode, all of which get the parameters of the replica in question.
+    `shadow` has one replica per measured episode, all of which get the parameters of the replica in
+    question.
     """
     result: dict[str, list[float]] = {name: [] for name in run.measured}
     for row, seed in enumerate(run.seeds):
@@ -46,7 +49,7 @@ def measure(run: Run, shadow: Run) -> dict[str, list[float]]:
 
 @torch.no_grad()
 def begin(shadow: Run, run: Run, row: int, seed: int) -> None:
-    """Give every episode of `shadow` replica `row` of `run`, and random numbers that depend on seed and update only."""
+    """Give `shadow` replica `row` of `run`, and numbers that depend on seed and update only."""
     for there, here in zip(shadow.learner.tensors(), run.learner.tensors(), strict=True):
         there.copy_(here[row].expand_as(there))
     first = APART + run.updates * len(shadow.seeds)
