@@ -129,8 +129,7 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     A mistake of the user's (ours or Hydra's to find) ends in one line and exit status 2. In a
     multirun it ends its own case only: the line is printed, the others go on.
     """
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") != "0"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand us the exception, not print it
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     mistakes: list[UserError] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
@@ -147,11 +146,12 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
             mistakes.append(error)
 
     try:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand us the exception, not print it
         main()
         if mistakes:
             raise mistakes[0]
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if show_traceback:
+        if full_error != "0":
             raise
         line = str(error) if isinstance(error, UserError) else one_line(error, schema)
         print(f"error: {line}", file=sys.stderr)
@@ -159,6 +159,8 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     except KeyboardInterrupt as stop:  # Interrupted is one
         print(str(stop) or "stopped", file=sys.stderr)
         sys.exit(getattr(stop, "status", 130))
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def to_dataclass(cfg: Any, schema: type[Experiment]) -> Any:
@@ -174,7 +176,7 @@ def _only_known(cfg: Any, schema: type, prefix: str) -> None:
     """`+seedz=3` passes Hydra's schema; it must not pass us."""
     names = {item.name: item for item in fields(schema)}
     for key in cfg:
-        known(str(key), names, f"setting {prefix}".strip())
+        known(prefix + str(key), [prefix + name for name in names], "setting")
         value = getattr(schema(), key)
         if is_dataclass(value):
             _only_known(cfg[key], type(value), f"{prefix}{key}.")
@@ -190,7 +192,7 @@ def one_line(error: Exception, schema: type | None = None) -> str:
         options = re.findall(r"^\s+([\w./-]+)$", rest.partition("Config search")[0], re.M)
         options = options or _options(found[1])
         return f"unknown {found[1]} {found[2]!r}; known: {', '.join(options) or 'none'}"
-    if found := re.search(r"(Value .*|.*could not be .*)\n\s+full_key: (.+)", text):
+    if found := re.search(r"(.+)\n\s+full_key: (.+)", text):
         return f"{found[2]}: {_plain(found[1])}"
     if "grammar" in text:
         culprit = re.search(r"'([^']*)'", text)
@@ -213,6 +215,7 @@ def _nearest(key: str, schema: type | None) -> str:
 
 
 def _plain(message: str) -> str:
-    words = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    words = {"Integer": "a whole number", "Float": "a number", "a valid bool": "true or false"}
     found = re.match(r"Value (.*) of type '.*' could not be converted to (\w+)", message)
+    found = found or re.match(r"Value (.*) is not (a valid bool)", message)
     return f"{found[1]} is not {words.get(found[2], found[2])}" if found else message

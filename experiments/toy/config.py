@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
-from experiments.config import Experiment, device
+from experiments.config import Experiment, device, overlay
 from experiments.errors import check, known, positive
 from experiments.toy.methods import OWN
 
@@ -40,7 +41,12 @@ class Toy(Experiment):
         shots = self.snapshots
         check(shots and min(shots) >= 1, f"snapshots={shots}: steps of 1 or more are needed")
         for name in self.estimators:
-            known(name, OWN, "estimator")
+            self.own(name)
+
+    def own(self, name: str) -> Any:
+        """The settings of one estimator."""
+        known(name, OWN, "estimator")
+        return overlay(OWN[name], self.estimators.get(name, {}), f"estimators.{name}")
 
     @property
     def case(self) -> str:

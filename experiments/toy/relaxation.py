@@ -14,10 +14,9 @@ import torch
 
 import relax as rx
 from experiments.checkpoint import RunFolder
-from experiments.config import overlay, run_path, settings
+from experiments.config import run_path, settings
 from experiments.files import read_table, texts, write_table
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
 from experiments.toy.results import results_path
 from experiments.toy.train import Run
 from experiments.tracking import Tracker, Tracking
@@ -30,10 +29,7 @@ SHOWN = 12  # seeds whose own curves are kept
 
 def learn(config: Toy) -> None:
     """Train phi at theta = .5 and keep c(z(u)) after each of config.snapshots steps."""
-    own = {
-        name: overlay(OWN[name], config.estimators.get(name, {}), f"estimators.{name}")
-        for name in ESTIMATORS
-    }
+    own = {name: config.own(name) for name in ESTIMATORS}
     unused = ("steps", "lr", "log_every", "variance_every", "variance_samples")
     plain = settings(config, NAME, {k: asdict(v) for k, v in own.items()}, without=unused)
     path, steps = run_path(config, "toy", config.case, NAME), max(config.snapshots)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import relax as rx
 from experiments.checkpoint import RunFolder
-from experiments.config import device, overlay, run_path, settings
+from experiments.config import device, run_path, settings
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN, build
+from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
 from experiments.tracking import Tracker
 
@@ -24,7 +24,7 @@ CHUNK = 250  # gradients measured at once: more do not fit the cache
 
 def train(config: Toy, name: str, bar: bool = True) -> None:
     """Train one estimator, or go on with it, or skip what is finished."""
-    own = overlay(OWN[name], config.estimators[name], f"estimators.{name}")
+    own = config.own(name)
     path = run_path(config, "toy", config.case, name)
     plain = settings(config, name, own, without=("snapshots",))
     with RunFolder(path, plain, fresh=config.fresh, every=config.save_every) as folder:
