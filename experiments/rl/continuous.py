@@ -16,9 +16,15 @@ from torch import Tensor
 import relax as rx
 from experiments.envs import Environments
 from experiments.rl.config import CONTINUOUS, Arm, Rl
-from experiments.rl.gradients import Bucket, buckets, layer_signals, mean_squared_norm, summed
+from experiments.rl.gradients import (
+    Bucket,
+    buckets,
+    descend,
+    layer_signals,
+    mean_squared_norm,
+    summed,
+)
 from experiments.rl.networks import Actor, ContinuousSurrogate, Network, glorot, normed_columns
-from experiments.rl.optimisers import Adam
 from experiments.rl.rollout import Batch, Observer, advantages
 
 
@@ -49,15 +55,16 @@ class Continuous:
             "elu",
             glorot([states, *config.continuous_hidden, 1], generators),
         )
-        self.optimizer = Adam(self.parameters, rates["lr"])
-        self.value_optimizer = Adam(self.value.parameters(), rates["value_lr"])
+        self.lr, self.value_lr = rates["lr"], rates["value_lr"]
+        self.optimizer = rx.replicas.Adam(self.parameters, self.lr)
+        self.value_optimizer = rx.replicas.Adam(self.value.parameters(), self.value_lr)
         self.surrogates = {}
         for each in dict.fromkeys([name, *config.variance.of]):
             if CONTINUOUS[each].critic:
                 wide = [states + envs.dimension, *config.continuous_hidden, 1]
                 net = ContinuousSurrogate(Network(wide, "elu", glorot(wide, generators)), states)
                 rate = rates.get("surrogate_lr", rates["value_lr"])
-                self.surrogates[each] = (net, Adam(net.parameters(), rate))
+                self.surrogates[each] = (net, rx.replicas.Adam(net.parameters(), rate), rate)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -102,14 +109,14 @@ class Continuous:
         """One arm's estimate where each replica is one episode: the mean over its steps."""
         outputs = self.policy.hidden(batch.x)
         states = self.states(batch.x, batch.clock, outputs[-1])
-        surrogate = self.surrogates.get(name, (None, None))[0]
+        surrogate = self.surrogates.get(name, (None,))[0]
         advantage = self.advantage(batch, states)[0]
         est = self.estimate(CONTINUOUS[name], surrogate, outputs[-1], batch, states, advantage)
         return self.gradients(est.grad * _per_step(batch)[..., None, None], outputs)
 
     def tensors(self) -> list[Tensor]:
         """Everything that the policy and the critics depend on, [R, ...] each."""
-        nets = [self.value, *(net for net, _ in self.surrogates.values())]
+        nets = [self.value, *(net for net, *_ in self.surrogates.values())]
         weights = [p for net in nets for p in net.parameters()]
         observer = self.observer.state_dict().values()
         return [*self.parameters, *weights, *observer]
@@ -120,22 +127,22 @@ class Continuous:
             outputs = self.policy.hidden(batch.x)
         states = self.states(batch.x, batch.clock, outputs[-1])
         advantage, returns = self.advantage(batch, states)
-        own = self.surrogates.get(self.arm, (None, None))[0]
+        own = self.surrogates.get(self.arm, (None,))[0]
         est = self.estimate(CONTINUOUS[self.arm], own, outputs[-1], batch, states, advantage)
         ascent = self.gradients(est.grad.detach() * _per_step(batch)[..., None, None], outputs)
         grouped = buckets(batch) if self.surrogates else []
-        for name, (surrogate, optimizer) in self.surrogates.items():
+        for name, (surrogate, optimizer, lr) in self.surrogates.items():
             for _ in range(self.rates.get("surrogate_steps", 1)):
                 loss = self.objective(name, surrogate, batch, outputs, states, advantage, grouped)
-                optimizer.step(torch.autograd.grad(loss, optimizer.params), active)
+                descend(optimizer, torch.autograd.grad(loss, optimizer.params), lr, active)
         self.fit_value(states, returns, batch, active)
         before = outputs[-1], self.log_std.detach().clone()
-        self.optimizer.step([-g for g in ascent], active)
+        descend(self.optimizer, [-g for g in ascent], self.lr, active)
         kl = self.follow_kl(batch, before)
         self.observer.update(batch.observation, batch.mask)
         return {
             "kl": kl,
-            "lr_now": self.optimizer.lr,
+            "lr_now": self.lr,
             "std": self.log_std.detach().exp().mean((1, 2)),
         }
 
@@ -167,7 +174,8 @@ class Continuous:
         for _ in range(self.config.value_steps):
             error = self.value(states).squeeze(-1) - returns
             loss = 0.5 * (weight * error.square()).sum()
-            optimizer.step(torch.autograd.grad(loss, optimizer.params), active)
+            grads = torch.autograd.grad(loss, optimizer.params)
+            descend(optimizer, grads, self.value_lr, active)
 
     @torch.no_grad()
     def follow_kl(self, batch: Batch, before: tuple[Tensor, Tensor]) -> Tensor:
@@ -178,19 +186,19 @@ class Continuous:
         per_step = (log_std - old_log_std + 0.5 * (ratio - 1)).sum(-1)
         kl = (per_step * _per_step(batch)).sum(1)
         if self.config.kl:
-            lr = self.optimizer.lr
+            lr = self.lr
             lr = torch.where(
                 kl > 2 * self.config.kl,
                 lr / 1.5,
                 torch.where(kl < self.config.kl / 2, lr * 1.5, lr),
             )
-            self.optimizer.lr = torch.where(batch.length > 0, lr, self.optimizer.lr)
+            self.lr = torch.where(batch.length > 0, lr, self.lr)
         return kl
 
     def state_dict(self) -> dict:
         surrogates = {
             name: {"net": dict(net.state_dict()), "optimizer": optimizer.state_dict()}
-            for name, (net, optimizer) in self.surrogates.items()
+            for name, (net, optimizer, _) in self.surrogates.items()
         }
         return {
             "policy": dict(self.policy.state_dict()),
@@ -199,6 +207,7 @@ class Continuous:
             "optimizer": self.optimizer.state_dict(),
             "value_optimizer": self.value_optimizer.state_dict(),
             "surrogates": surrogates,
+            "lr": self.lr,
             "observer": self.observer.state_dict(),
         }
 
@@ -208,9 +217,10 @@ class Continuous:
         self.value.load_state_dict(saved["value"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.value_optimizer.load_state_dict(saved["value_optimizer"])
-        for name, (net, optimizer) in self.surrogates.items():
+        for name, (net, optimizer, _) in self.surrogates.items():
             net.load_state_dict(saved["surrogates"][name]["net"])
             optimizer.load_state_dict(saved["surrogates"][name]["optimizer"])
+        self.lr = saved["lr"]
         self.observer.load_state_dict(saved["observer"])
 
 

@@ -9,15 +9,16 @@ Grathwohl et al. (2018), appendix E and section 5.3.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 import relax as rx
 from experiments.envs import Environments
 from experiments.rl.config import DISCRETE, Arm, Rl
-from experiments.rl.gradients import layer_signals, squared_norm, summed
+from experiments.rl.gradients import descend, layer_signals, squared_norm, summed
 from experiments.rl.networks import Actor, DiscreteSurrogate, Network, orthogonal
-from experiments.rl.optimisers import Adam, RMSprop, Stacked
 from experiments.rl.rollout import Batch, Observer, discount
 
 
@@ -40,7 +41,7 @@ class PublishedSampler(rx.Categorical):
 class Critic:
     """What one arm has beside the policy: nothing, V(s) or the surrogate; and its optimiser."""
 
-    def __init__(self, arm: Arm, net: torch.nn.Module | None, optimizer: Stacked | None) -> None:
+    def __init__(self, arm: Arm, net: torch.nn.Module | None, optimizer: Any) -> None:
         self.arm, self.net, self.optimizer = arm, net, optimizer
 
     @property
@@ -89,8 +90,8 @@ class Discrete:
         self.observer = Observer(
             states, envs.copies, False, False, self.policy.biases[0].detach().numpy().dtype
         )
-        self.rates = rates
-        self.optimizer = self._optimizer(self.policy.layers, rates["lr"])
+        self.lr, self.critic_lr = rates["lr"], rates["lr"] * rates.get("scale", 1.0)
+        self.optimizer = self._optimizer(self.policy.layers, self.lr)
         self.critics = {}
         for critic in dict.fromkeys([name, *config.variance.of]):
             self.critics[critic] = self._critic(DISCRETE[critic], states, actions, generators)
@@ -102,14 +103,12 @@ class Discrete:
         net: torch.nn.Module = Network(sizes, "relu", orthogonal(sizes, generators))
         if arm.critic == "surrogate":
             net = DiscreteSurrogate(net, states)
-        return Critic(
-            arm, net, self._optimizer(net.parameters(), self.rates["lr"] * self.rates["scale"])
-        )
+        return Critic(arm, net, self._optimizer(net.parameters(), self.critic_lr))
 
-    def _optimizer(self, params, lr: Tensor) -> Stacked:
+    def _optimizer(self, params, lr: Tensor):
         if self.config.optimizer == "adam":
-            return Adam(params, lr, betas=(0.9, 0.99999))
-        return RMSprop(params, lr)
+            return rx.replicas.Adam(params, lr, betas=(0.9, 0.99999))
+        return rx.replicas.RMSprop(params, lr, alpha=0.99, eps=1e-5)
 
     def actor(self, noise: rx.Noise) -> Actor:
         return Actor(self.policy, noise)
@@ -154,8 +153,9 @@ class Discrete:
                 ]
             if critic.phi:
                 loss = critic.objective(gradients, est, batch, self.policy, outputs)
-                critic.optimizer.step(torch.autograd.grad(loss, critic.phi), active)
-        self.optimizer.step([-g for g in ascent], active)
+                grads = torch.autograd.grad(loss, critic.phi)
+                descend(critic.optimizer, grads, self.critic_lr, active)
+        descend(self.optimizer, [-g for g in ascent], self.lr, active)
         steps = batch.length.clamp(min=1)
         return {"entropy": (entropy * batch.mask).sum(1) / steps}
 

@@ -10,6 +10,7 @@ autograd, one mask per episode; the tests hold the two equal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,14 @@ def summed(pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
 def squared_norm(gradients: list[Tensor]) -> Tensor:
     """|g|^2 over all the layers, one number per leading index."""
     return sum(g.square().flatten(1).sum(1) for g in gradients)
+
+
+def descend(optimizer, grads: Sequence[Tensor], lr: Tensor, active: Tensor) -> None:
+    """One step against `grads` at rates lr [R]; only `active` replicas move."""
+    for p, grad in zip(optimizer.params, grads, strict=True):
+        p.grad = grad
+    optimizer.set_lr(torch.where(active, lr, 0.0))
+    optimizer.step()
 
 
 @dataclass
