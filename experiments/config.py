@@ -215,6 +215,8 @@ def _nearest(key: str, schema: type | None) -> str:
 
 
 def _plain(message: str) -> str:
+    if "not Optional" in message:
+        return "null has no meaning here"
     words = {"Integer": "a whole number", "Float": "a number", "a valid bool": "true or false"}
     found = re.match(r"Value (.*) of type '.*' could not be converted to (\w+)", message)
     found = found or re.match(r"Value (.*) is not (a valid bool)", message)

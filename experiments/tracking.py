@@ -46,7 +46,8 @@ def short(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     if value and abs(value) < 0.01:
-        return re.sub(r"e([+-])0*", r"e\1", f"{value:e}").replace("+", "").replace(".000000", "")
+        digits, exponent = f"{value:e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
     return f"{value:g}"
 
 
@@ -305,6 +306,7 @@ class _Mirror:
         self.group, self.job_type, self.labels = group, job_type, labels
         self.runs: list[Any] = []
         self._stack = ExitStack()
+        self._told = False
         self._known: list[int] = []  # the last step that a resumed online run already has
 
     def open(self) -> None:
@@ -382,9 +384,15 @@ class _Mirror:
         try:
             action()
         except Exception as error:
+            self._tell(what, error)
+            self.runs = []
+
+    def _tell(self, what: str, error: Exception) -> None:
+        """Once: whatever fails after that fails for the same reason."""
+        if not self._told:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             print(f"W&B could not {what} ({reason}); metrics.csv has everything", flush=True)
-            self.runs = []
+        self._told = True
 
     def log(self, step: int, told: list[dict[str, float]]) -> None:
         def action():
@@ -423,4 +431,4 @@ class _Mirror:
             self._stack.__exit__(*exception)
         except Exception as error:
             if exception[1] is not error:
-                print("W&B could not finish; metrics.csv has everything", flush=True)
+                self._tell("finish", error)

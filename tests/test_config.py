@@ -33,7 +33,7 @@ MISTAKES = [
     (["t=abc"], ["t:", "'abc' is not a number"]),
     (["t=nan"], ["t=nan", "finite"]),
     (["t=inf"], ["t=inf", "finite"]),
-    (["t=null"], ["t: ", "None"]),
+    (["t=null"], ["t: null has no meaning"]),
     (["seeds=0"], ["seeds=0", "at least one"]),
     (["seeds=-3"], ["seeds=-3"]),
     (["seeds=1.5"], ["seeds:", "'1.5' is not a whole number"]),
