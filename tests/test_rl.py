@@ -66,9 +66,9 @@ class Mdp:
 
 
 def config(discrete: bool, of: list[str], **changes) -> Rl:
-    env = Env(name="mdp", steps=STEPS, discrete=discrete)
+    env = Env(name="mdp", steps=STEPS, discrete=discrete, variance=Variance(of=of))
     same = {"filtered": False, "previous": False, "continuous_hidden": [], "hidden": []}
-    return Rl(env=env, gamma=GAMMA, frames=1, variance=Variance(of=of), **{**same, **changes})
+    return Rl(env=env, gamma=GAMMA, frames=1, mode="variance", **{**same, **changes})
 
 
 def learner_of(mdp: Mdp, arms: list[str], seed: int = 0):
@@ -232,7 +232,7 @@ def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
     }
     made = Rl(env=kinds[discrete], seeds=seeds, estimators={name: {}}, **{**settings, **changes})
     made.check()
-    own = arm(name, {}, made.env)[1]
+    own = arm(name, {}, made)[1]
     return Run(made, name, own, replicas_of(made, own))
 
 
@@ -425,7 +425,7 @@ def test_a_replica_equals_the_run_alone(float64, discrete, name):
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, discrete, name):
     made = small(discrete, name).config
     made.frames, made.log_every, made.save_every = 1000, 1, 0.0
-    own = arm(name, {}, made.env)[1]
+    own = arm(name, {}, made)[1]
 
     def curve(folder):
         made.runs = str(tmp_path / folder)
@@ -462,7 +462,7 @@ def test_replicas_that_are_done_stay_where_they_are():
 def test_measuring_does_not_touch_the_training():
     plain, measured = (
         small(True, "relax"),
-        small(True, "relax", variance=Variance(3, 1, 6, ["a2c", "relax"])),
+        small(True, "relax", mode="variance"),
     )
     told = {}
 

@@ -13,12 +13,12 @@ register("rl", Rl)
 def run(config: Rl) -> None:
     """Train every chosen arm, one after the other, and write what the figures are drawn from."""
     print(
-        f"rl: {config.env.name}, {', '.join(config.estimators)}: "
+        f"rl: {config.case}, {', '.join(config.estimators)}: "
         f"{config.seeds} seeds of {config.frames} frames",
         flush=True,
     )
     for name, values in config.estimators.items():
-        own = arm(name, values, config.env)[1]
+        own = arm(name, values, config)[1]
         write(config, name, train(config, name, own))
 
 

@@ -9,8 +9,22 @@ from experiments.config import Experiment, UserError, check, known, overlay, pos
 
 
 @dataclass
+class Variance:
+    """When mode=variance measures the policy gradient, and what.
+
+    Each measurement plays `episodes` with the parameters held; every estimator in `of` is measured
+    on the same ones, with a critic that learned beside the same policy.
+    """
+
+    points: int = 50
+    every: int = 10  # updates between two measurements: episodes, or batches where continuous
+    episodes: int = 100
+    of: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Env:
-    """An environment and its goal: the mean return of 100 consecutive episodes above `solved`."""
+    """An environment, its goal (the mean return of 100 episodes above `solved`), what suits it."""
 
     name: str = "cartpole"
     id: str = "CartPole-v1"  # gymnasium's
@@ -18,22 +32,9 @@ class Env:
     solved: float = 195.0
     discrete: bool = True
     rescale: bool = False  # continuous actions: [-1, 1] is spread over the action space
-
-
-@dataclass
-class Variance:
-    """The log-variance of the policy gradient while training, at `points` episodes (or batches).
-
-    Each measurement plays `episodes` with the parameters held; every estimator in `of` is measured
-    on the same ones.
-    """
-
-    points: int = 0
-    every: int = 10  # training episodes between two measurements (continuous: batches)
-    episodes: int = 100
-    of: list[str] = field(
-        default_factory=list
-    )  # with a critic of its own, trained beside the policy
+    rates: dict[str, Any] = field(default_factory=dict)  # per estimator: the best of its grid
+    grid: dict[str, Any] = field(default_factory=dict)  # per estimator: what mode=grid runs
+    variance: Variance = field(default_factory=Variance)
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Rl(Experiment):
     """The schema of configs/rl.yaml."""
 
     env: Env = field(default_factory=Env)
-    variance: Variance = field(default_factory=Variance)
+    mode: str = "train"  # train | grid (all rates of env.grid) | variance (as env.variance says)
     frames: int = 0  # steps in the environment, per seed; 0: as `lengths` says
     lengths: dict[str, int] = field(default_factory=dict)  # a preset's frames by environment
-    first_seed: int = 0
+    first_seed: int = 100  # the grid's seeds start from 0: its winner is run on fresh ones
     gamma: float = 0.99
     precision: str = "float32"  # float32 | float64
     log_every: int = 10  # training episodes (continuous: batches) to a row of metrics.csv
@@ -64,6 +65,16 @@ class Rl(Experiment):
     context: bool = True  # critics also see the policy's mean and std and the time
     continuous_hidden: list[int] = field(default_factory=lambda: [64, 64])
 
+    @property
+    def measured(self) -> list[str]:
+        """The estimators whose variance is measured, each with a critic of its own."""
+        return list(self.env.variance.of) if self.mode == "variance" else []
+
+    @property
+    def case(self) -> str:
+        """cartpole, cartpole-grid or cartpole-variance"""
+        return self.env.name if self.mode == "train" else f"{self.env.name}-{self.mode}"
+
     def check(self) -> None:
         super().check()
         self.frames = self.frames or self.lengths.get(self.env.name, 0)
@@ -74,6 +85,7 @@ class Rl(Experiment):
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
         positive(self.kl, "kl", zero=True)
+        known(self.mode, ("train", "grid", "variance"), "mode")
         known(self.precision, ("float32", "float64"), "precision")
         known(self.optimizer, ("rmsprop", "adam"), "optimizer")
         check(
@@ -84,9 +96,9 @@ class Rl(Experiment):
             self.device != "cuda", "device=cuda: these runs wait for the simulator; use device=cpu"
         )
         for name, values in self.estimators.items():
-            arm(name, values, self.env)
-        for name in self.variance.of:
-            arm(name, {}, self.env)
+            arm(name, values, self)
+        for name in self.measured:
+            arm(name, {}, self)
         if not self.env.discrete:
             check(
                 self.batch >= self.env.steps,
@@ -153,17 +165,22 @@ CONTINUOUS = {
 }
 
 
-def arm(name: str, values: dict[str, Any], env: Env) -> tuple[Arm, Any]:
-    """The arm of that name for this kind of actions, and its settings."""
+def arm(name: str, values: dict[str, Any], config: Rl) -> tuple[Arm, Any]:
+    """The arm of that name for this kind of actions, and its settings.
+
+    Those given count before those of the environment; relax_biased and the like have relax's.
+    """
+    env = config.env
     here, there = (DISCRETE, CONTINUOUS) if env.discrete else (CONTINUOUS, DISCRETE)
     kind = "discrete" if env.discrete else "continuous"
     if name not in here and name in there:
-        raise UserError(
-            f"estimator={name} is not for the {kind} actions of {env.name}; use {' or '.join(here)}"
-        )
+        culprit = f"estimator={name} is not for the {kind} actions of {env.name}"
+        raise UserError(f"{culprit}; use {' or '.join(here)}")
     known(name, here, f"estimator for {kind} actions")
     chosen = here[name]
     continuous = SurrogateRates if chosen.critic else ContinuousRates
+    of_env = env.grid if config.mode == "grid" else env.rates
+    values = {**of_env.get(name, of_env.get(name.split("_")[0], {})), **values}
     own = overlay(Rates if env.discrete else continuous, values, f"estimators.{name}")
     for key, value in vars(own).items():
         for rate in value if isinstance(value, list) else [value]:

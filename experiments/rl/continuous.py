@@ -59,7 +59,7 @@ class Continuous:
         self.optimizer = rx.replicas.Adam(self.parameters, self.lr)
         self.value_optimizer = rx.replicas.Adam(self.value.parameters(), self.value_lr)
         self.surrogates = {}
-        for each in dict.fromkeys([name, *config.variance.of]):
+        for each in dict.fromkeys([name, *config.measured]):
             if CONTINUOUS[each].critic:
                 wide = [states + envs.dimension, *config.continuous_hidden, 1]
                 net = ContinuousSurrogate(Network(wide, "elu", glorot(wide, generators)), states)

@@ -93,7 +93,7 @@ class Discrete:
         self.lr, self.critic_lr = rates["lr"], rates["lr"] * rates.get("scale", 1.0)
         self.optimizer = self._optimizer(self.policy.layers, self.lr)
         self.critics = {}
-        for critic in dict.fromkeys([name, *config.variance.of]):
+        for critic in dict.fromkeys([name, *config.measured]):
             self.critics[critic] = self._critic(DISCRETE[critic], states, actions, generators)
 
     def _critic(self, arm: Arm, states: int, actions: int, generators) -> Critic:

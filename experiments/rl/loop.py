@@ -27,7 +27,8 @@ METRICS = ["return", "frames", "episodes", "length", "recent"]
 
 def replicas_of(config: Rl, own: Any) -> dict[str, list]:
     """The key columns: every combination of the rates, with every seed."""
-    seeds = list(range(config.first_seed, config.first_seed + config.seeds))
+    first = 0 if config.mode == "grid" else config.first_seed
+    seeds = list(range(first, first + config.seeds))
     grid = {key: value for key, value in vars(own).items() if isinstance(value, list)}
     rows = list(product(*grid.values(), seeds))
     return {
@@ -101,13 +102,12 @@ def train(config: Rl, name: str, own: Any) -> Path:
     """Train one arm, all seeds and rates at once; the folder of the finished run."""
     torch.set_default_dtype(getattr(torch, config.precision))
     keys = replicas_of(config, own)
-    case = config.env.name + ("-variance" if config.variance.points else "")
-    path = run_path(config, "rl", case, name)
-    computed = settings(config, name, own)
+    path = run_path(config, "rl", config.case, name)
+    computed = settings(config, name, own, without=("lengths",))
     with RunFolder(
         path,
         computed,
-        free=("frames", *(f"lengths.{key}" for key in config.lengths)),
+        free=("frames",),
         fresh=config.fresh,
         every=config.save_every,
     ) as folder:
@@ -126,9 +126,9 @@ def train(config: Rl, name: str, own: Any) -> Path:
             metrics,
             config.frames,
             config.tracking,
-            group=f"rl-{case}",
+            group=f"rl-{config.case}",
             job_type="train",
-            name=f"rl-{case}-{name}",
+            name=f"rl-{config.case}-{name}",
             rows=rows,
             runs=config.runs,
         ) as tracker:
@@ -154,12 +154,12 @@ class Run:
         self.scores = Scores(replicas, config.env.solved)
         self.updates = 0
         self.at_least = 1 if config.env.discrete else config.batch
-        self.measured = list(config.variance.of) if config.variance.points else []
+        self.measured = config.measured
         self.shadow: Run | None = None
 
     def active(self) -> Tensor:
         """Which replicas go on; a run that measures ends with its last measurement."""
-        variance = self.config.variance
+        variance = self.config.env.variance
         measuring = not self.measured or self.updates <= (variance.points - 1) * variance.every
         return torch.from_numpy(self.scores.frames < self.config.frames) & measuring
 
@@ -198,9 +198,9 @@ class Run:
         )
 
     def measure_if_due(self, tracker: Tracker) -> None:
-        variance = self.config.variance
+        variance = self.config.env.variance
         index, rest = divmod(self.updates, variance.every)
-        if index >= variance.points or rest:
+        if not self.measured or index >= variance.points or rest:
             return
         if self.shadow is None:
             self.shadow = Run(self.config, self.name, self.own, self._episode_keys())
@@ -211,7 +211,7 @@ class Run:
 
     def _episode_keys(self) -> dict[str, list]:
         """The rows of `shadow`: a replica per measured episode; its rates are never used."""
-        rows = self.config.variance.episodes
+        rows = self.config.env.variance.episodes
         return {
             key: list(range(rows)) if key == "seed" else column[:1] * rows
             for key, column in self.keys.items()
