@@ -34,6 +34,7 @@ from relax.estimators.muprop import muprop
 from relax.estimators.nvil import nvil
 from relax.estimators.pathwise import pathwise
 from relax.estimators.rao_gumbel import conditional_noise, rao_gumbel
+from relax.estimators.rao_relax import rao_relax
 from relax.estimators.rebar import rebar
 from relax.estimators.reinforce import reinforce
 from relax.estimators.reinmax import reinmax
@@ -63,6 +64,7 @@ __all__ = [
     "nvil",
     "pathwise",
     "rao_gumbel",
+    "rao_relax",
     "rebar",
     "reinforce",
     "reinmax",
@@ -125,6 +127,7 @@ ESTIMATORS: dict[str, Entry] = {
     "arms": Entry(arms, True, 3, False, (Bernoulli,)),
     "double_cv": Entry(double_cv, True, 2, True, DISCRETE),
     "rodeo": Entry(rodeo, True, 2, True, (Bernoulli,)),
+    "rao_relax": Entry(rao_relax, True, 2, True, (Bernoulli,)),
     "unordered_set": Entry(unordered_set, True, 2, False, (Categorical,), one_noise),
     "local_expectation": Entry(local_expectation, True, 0, False, DISCRETE),
     "measure_valued": Entry(measure_valued, True, 0, False, (Normal,), three_normals),
