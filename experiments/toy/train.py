@@ -128,8 +128,10 @@ class Run:
             logit = self.logit.expand(-1, rows, -1)
             grads.append(self.estimate(logit, self.measuring).grad)
             left -= rows
-        variance = torch.cat(grads, 1).double().var(1).clamp(min=SMALLEST)
-        return variance.log().flatten().float()
+        # Row by row: torch sums one row alone in another order than one among others.
+        rows = torch.cat(grads, 1).double().flatten(1)
+        variance = torch.stack([row.var() for row in rows]).clamp(min=SMALLEST)
+        return variance.log().float()
 
     def state_dict(self) -> dict[str, Any]:
         return {

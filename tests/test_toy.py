@@ -1,0 +1,177 @@
+"""The toy end to end, through the README's command; and what the paper says of it, in small."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import relax as rx
+from experiments.files import read_table
+from experiments.toy.config import Toy
+from experiments.toy.results import summarise
+from experiments.toy.train import Run, train
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("reinforce", "rebar", "relax", "exact")
+
+
+def toy(tmp_path, *arguments):
+    """python -m experiments.toy preset=toy/smoke, its files under tmp_path."""
+    places = [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}"]
+    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *places, *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(process, status=0):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == status, out + err
+    return out
+
+
+def records(tmp_path):
+    return {
+        path.parent.name: path.read_bytes() for path in sorted(tmp_path.glob("runs/**/metrics.csv"))
+    }
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """An uninterrupted run of the smoke preset."""
+    path = tmp_path_factory.mktemp("smoke")
+    finish(toy(path))
+    return path
+
+
+def test_the_command_leaves_curves_a_summary_and_pictures(smoke):
+    case = smoke / "results" / "toy" / "smoke" / "t0.499"
+    summary = read_table(case / "summary.csv")
+    assert sorted(summary["estimator"]) == sorted(NAMES)
+    for name in NAMES:
+        curve = read_table(case / f"{name}.csv")
+        assert set(curve["step"][~np.isnan(curve["loss"])]) == set(range(20, 201, 20))
+        assert len(np.unique(curve["seed"])) == (1 if name == "exact" else 3)
+    command = [sys.executable, "-m", "scripts.toy_figures", "smoke"]
+    subprocess.run([*command, "--results", smoke / "results"], cwd=ROOT, check=True)
+    for figure in ("curves", "relaxation"):
+        for kind in ("png", "pdf"):
+            drawn = smoke / "results" / "figures" / f"toy-smoke-t0.499-{figure}.{kind}"
+            assert drawn.stat().st_size > 5000
+
+
+def test_the_same_command_again_skips_and_changes_nothing(smoke):
+    before = records(smoke)
+    out = finish(toy(smoke))
+    assert out.count("finished before, 200 steps") == 4
+    assert records(smoke) == before
+
+
+def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
+    before = records(smoke)
+    process = toy(smoke, "lr=.02", "estimator=[relax]")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2 and "Traceback" not in err
+    assert "lr=0.01 there, 0.02 here" in err and "tag=name" in err and "fresh=true" in err
+    assert records(smoke) == before
+    finish(toy(smoke, "lr=.02", "estimator=[relax]", "tag=fast", "tracking=disabled"))
+    assert records(smoke).keys() == {*before, "relax-fast"}
+    assert (smoke / "results" / "toy" / "smoke" / "t0.499" / "relax-fast.csv").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
+    arguments = ["tracking=disabled", "save_every=0"]
+    process = toy(tmp_path, *arguments)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/**/checkpoint.pt")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    time.sleep(random.Random(int(number)).uniform(0, 0.3))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    if number != signal.SIGKILL and process.returncode:
+        assert process.returncode == 128 + number, out + err
+        assert "Traceback" not in err
+    finish(toy(tmp_path, *arguments))
+    assert records(tmp_path) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
+
+
+def test_more_steps_continue_a_run(smoke, tmp_path):
+    arguments = ["estimator=[relax]", "tracking=disabled"]
+    finish(toy(tmp_path, *arguments, "steps=100"))
+    finish(toy(tmp_path, *arguments, "steps=200"))
+    assert records(tmp_path)["relax"] == records(smoke)["relax"]
+
+
+def small(tmp_path, name, **settings):
+    config = Toy(
+        preset="test",
+        estimators={name: {}},
+        runs=str(tmp_path / "runs"),
+        **{"steps": 100, "seeds": 3, "log_every": 20, "variance_samples": 50, **settings},
+    )
+    config.tracking.mode = "disabled"
+    train(config, name)
+    return tmp_path / "runs" / "toy" / "test" / config.case / name / "metrics.csv"
+
+
+@pytest.mark.parametrize("name", ["reinforce", "rebar", "relax", "dlax"])
+def test_a_seed_in_company_equals_the_seed_alone(tmp_path, name):
+    alone = small(tmp_path / "1", name, seeds=1).read_text().splitlines()
+    together = small(tmp_path / "5", name, seeds=5).read_text().splitlines()
+    assert [row for row in together if row.split(",")[1] in ("seed", "0")] == alone
+
+
+def test_measuring_does_not_touch_training(tmp_path):
+    often = read_table(small(tmp_path / "a", "relax", variance_every=10))
+    never = read_table(small(tmp_path / "b", "relax", variance_every=1000))
+    there = ~np.isnan(often["loss"])
+    assert (often["loss"][there] == never["loss"]).all()
+
+
+def test_the_exact_gradient_is_the_core_s(float64):
+    run = Run(Toy(t=0.3, seeds=1), "exact", None)
+    with torch.no_grad():
+        run.logit += 0.7
+    dist = rx.Bernoulli(run.logit)
+    expected = rx.exact_gradient(run.f, dist)
+    torch.testing.assert_close(run.estimate(run.logit, run.noise).grad, expected)
+
+
+def test_one_constant_surrogate_leaves_no_variance(float64):
+    """Why RELAX's surrogate ends up flat: f(1)(1 - theta) + f(0) theta is a perfect baseline."""
+    t, theta = 0.499, torch.tensor(0.3)
+    dist = rx.Bernoulli(torch.logit(theta).expand(1000, 1))
+    constant = (1 - t) ** 2 * (1 - theta) + t**2 * theta
+
+    def f(b):
+        return (b - t).square().squeeze(-1)
+
+    grad = rx.reinforce(f, dist, baseline=constant.item()).grad
+    torch.testing.assert_close(grad, ((1 - 2 * t) * theta * (1 - theta)).expand_as(grad))
+
+
+def test_relax_is_far_less_noisy_than_reinforce_and_goes_the_right_way(tmp_path):
+    settings = {"seeds": 40, "steps": 2000, "log_every": 500, "variance_every": 100}
+    settings |= {"variance_samples": 200}
+    relax = summarise(small(tmp_path, "relax", **settings))
+    reinforce = summarise(small(tmp_path, "reinforce", **settings))
+    # ln(.015625) = -4.159 at theta = .5; an independent run had medians of -11.5 at step 500.
+    assert reinforce.log_variance_mean == pytest.approx(-4.17, abs=0.05)
+    assert relax.log_variance_mean < -11
+    assert relax.loss_mean < 0.24985 < reinforce.loss_mean
+    assert relax.theta_max < 0.5 < reinforce.theta_max
+
+
+def test_figures_without_results_say_what_to_do(tmp_path):
+    command = [sys.executable, "-m", "scripts.toy_figures", "paper", "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 1
+    assert "make reproduce-toy PRESET=paper" in done.stderr and "Traceback" not in done.stderr
