@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test lint format certify reproduce-toy reproduce-vae reproduce-rl reproduce \
 	dashboard clean
 .DEFAULT_GOAL := help
 
@@ -68,6 +68,9 @@ lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
 format: $(READY) ## 1 s | sort imports, mend what ruff can, format
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
+	$(PY) -m tests.certify $(ARGS)
 
 # Paper preset for the toy, quick for the rest, unless PRESET says otherwise.
 reproduce-toy: PRESET ?= paper

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import relax as rx
-from relax.distributions import Noise
+from relax.distributions import Discrete, Noise
 
 NODES = 64
 
@@ -38,6 +39,29 @@ def normal_mean(
     rows = torch.full((len(u), 1), mean), torch.full((len(u), 1), log_std)
     grad = estimator(f, rx.Normal(*rows), noise=Noise(u[:, None])).grad.detach()
     return (w[:, None, None] * grad).sum(0) / w.sum()
+
+
+def normal_gradient(f: Callable, dist: rx.Normal) -> Tensor:
+    """d/dtheta E[f(b)] of two Normals by a Gauss-Hermite grid; f must be smooth."""
+    theta = dist.theta.detach().requires_grad_()
+    u, w = (torch.as_tensor(x) for x in np.polynomial.hermite_e.hermegauss(2 * NODES))
+    grid = torch.stack(torch.meshgrid(u, u, indexing="ij"), dim=-1)
+    b = theta[:, 0] + theta[:, 1].exp() * grid
+    mean = (w[:, None] * w * f(b)).sum() / w.sum() ** 2
+    return torch.autograd.grad(mean, theta)[0]
+
+
+def mean_over_tuples(
+    estimator: Callable[..., rx.Estimate], f: Callable, dist: Discrete, samples: int
+) -> Tensor:
+    """E[grad] over `samples` independent draws, by enumeration of all K-tuples of outcomes."""
+    single = dist.support(0)
+    index = torch.tensor(list(product(range(len(single)), repeat=samples))).T
+    b = single[index]  # [K, tuples, *event]
+    many = dist.expand(b.shape[1])
+    grad = estimator(f, many, noise=many.noise(samples), b=b).grad.detach()
+    p = dist.log_prob(b).reshape(*b.shape[:2], -1).sum((0, 2)).exp()
+    return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
 
 
 def gauss_legendre(breaks: list[float]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """What each later estimator is, beside unbiased or not: the identities that its paper claims."""
 
 import math
+import sys
 from functools import partial
 from itertools import product
 
@@ -10,7 +11,7 @@ import torch
 import relax as rx
 from relax.estimators.arms import copula
 from tests.helpers import cases, distribution, linear, over_event, quadratic, smooth_stein, wavy
-from tests.quadrature import gauss_legendre
+from tests.quadrature import gauss_legendre, mean_over_tuples
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -23,17 +24,6 @@ def rows(dist, n):
 
 def same(a, b, tolerance=1e-12):
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def mean_over_tuples(estimator, f, dist, samples):
-    """E[grad] over `samples` independent draws, by enumeration of all K-tuples of outcomes."""
-    single = dist.support(0)
-    index = torch.tensor(list(product(range(len(single)), repeat=samples))).T
-    b = single[index]  # [K, tuples, *event]
-    many = rows(dist, b.shape[1])
-    grad = estimator(f, many, samples=samples, noise=many.noise(samples), b=b).grad
-    p = dist.log_prob(b).reshape(*b.shape[:2], -1).sum((0, 2)).exp()
-    return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "categorical", "categoricals"])
@@ -290,6 +280,16 @@ def test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out(logit):
             if f is linear:
                 assert same(rao.grad, rao.grad[:1].expand_as(rao.grad))
                 assert plain.grad.std() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["arms", "rao_relax"])
+def test_plain_leave_one_out_between_antithetic_samples_is_biased(name, monkeypatch):
+    """The mutant: the correction for the samples' correlation left out."""
+    module = sys.modules[f"relax.estimators.{name}"]
+    monkeypatch.setattr(module, "debias", lambda theta, samples: torch.ones_like(theta))
+    estimator = partial(getattr(rx, name), samples=2)
+    generator = torch.Generator().manual_seed(7)
+    assert rx.bias_test(estimator, wavy, distribution("bernoulli"), generator=generator).max_z > 10
 
 
 def test_rao_relax_learns_and_has_less_variance_than_rebar():
