@@ -22,9 +22,11 @@ WINDOW = 500  # steps that a point of the log-variance is averaged over, as in t
 ORDER = ("reinforce", "rebar", "relax", "exact")
 
 
-def main(preset: str, results: Path) -> None:
-    cases = sorted((results / "toy" / preset).glob("t*/summary.csv"))
-    check(cases, f"{results / 'toy' / preset} holds no results: make reproduce-toy PRESET={preset}")
+def main(preset: str, results: Path, t: float | None = None) -> None:
+    case = "t*" if t is None else f"t{t!r}"
+    cases = sorted((results / "toy" / preset).glob(f"{case}/summary.csv"))
+    mend = f"make reproduce-toy PRESET={preset}" + ("" if t is None else f" T={t!r}")
+    check(cases, f"{results / 'toy' / preset / case} holds no results: {mend}")
     style.use()
     for summary in cases:
         case = summary.parent
@@ -214,9 +216,10 @@ def draw_surrogate(ax, table, step: int, name: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", nargs="?", default="paper")
+    parser.add_argument("--t", type=float, help="this case only")
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     try:
-        main(arguments.preset, arguments.results)
+        main(arguments.preset, arguments.results, arguments.t)
     except UserError as error:
         sys.exit(f"error: {error}")
