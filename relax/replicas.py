@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 VECTOR = 16  # float32 numbers in the widest vector register
+LARGE = 2**14  # numbers per replica above which memory traffic outweighs a call each
 
 
 class Streams:
@@ -199,6 +200,10 @@ class Optimizer:
         if len(grads) < len(self.params):
             raise RuntimeError("a parameter has no gradient: call backward before step")
         self.steps += 1
+        self.update(grads)
+
+    def update(self, grads: list[Tensor]) -> None:
+        """Move the parameters."""
         torch._foreach_addcmul_(self.params, self.direction(grads), self._rates, value=-1)
 
     def direction(self, grads: list[Tensor]) -> list[Tensor]:
@@ -222,6 +227,7 @@ class Adam(Optimizer):
 
     Parameters whose replicas fill whole vector registers go through torch's fused kernel, three
     times as fast; it rounds what is left over in another way, so the others take plain operations.
+    On a CPU memory traffic is the price: large ones are moved in place, replica by replica.
     """
 
     buffers = ("m", "v")
@@ -236,27 +242,52 @@ class Adam(Optimizer):
         super().__init__(params, lr)
         self.betas, self.eps = betas, eps
         fused = [p[0].numel() % VECTOR == 0 if p.ndim else False for p in self.params]
-        self._fused = [i for i, whole in enumerate(fused) if whole]
-        self._plain = [i for i, whole in enumerate(fused) if not whole]
+        large = [
+            whole and not p.is_cuda and p[0].numel() >= LARGE
+            for whole, p in zip(fused, self.params, strict=True)
+        ]
+        indices = range(len(fused))
+        self._large = [i for i in indices if large[i]]
+        self._fused = [i for i in indices if fused[i] and not large[i]]
+        self._plain = [i for i in indices if not fused[i]]
 
-    def direction(self, grads: list[Tensor]) -> list[Tensor]:
-        found: dict[int, Tensor] = {}
+    def update(self, grads: list[Tensor]) -> None:
+        m, v = (self.state[name] for name in self.buffers)
+        moved: list[tuple[int, Tensor]] = []
         for indices, kernel in ((self._fused, self._by_kernel), (self._plain, self._by_hand)):
             if indices:
-                m, v = ([self.state[name][i] for i in indices] for name in self.buffers)
-                found |= zip(indices, kernel([grads[i] for i in indices], m, v), strict=True)
-        return [found[i] for i in range(len(grads))]
+                parts = ([t[i] for i in indices] for t in (grads, m, v))
+                moved += zip(indices, kernel(*parts), strict=True)
+        if moved:
+            params, rates = ([t[i] for i, _ in moved] for t in (self.params, self._rates))
+            torch._foreach_addcmul_(params, [step for _, step in moved], rates, value=-1)
+        if self._large:
+            self._in_place([(self.params[i], grads[i], m[i], v[i]) for i in self._large])
+
+    def _in_place(self, rows: list[tuple[Tensor, ...]]) -> None:
+        """(parameter, gradient, m, v): the fused kernel with each replica's own rate."""
+        rates = torch.as_tensor(self.lr, dtype=torch.float64)
+        if rates.ndim == 0:
+            self._kernel(rows, float(rates))
+            return
+        for r, rate in enumerate(rates.tolist()):
+            self._kernel([tuple(t[r] for t in row) for row in rows], rate)
 
     def _by_kernel(self, grads: list[Tensor], m: list[Tensor], v: list[Tensor]) -> list[Tensor]:
         moved = [torch.zeros_like(g) for g in grads]
+        self._kernel(list(zip(moved, grads, m, v, strict=True)), -1.0)
+        return moved
+
+    def _kernel(self, rows: Sequence[tuple[Tensor, ...]], lr: float) -> None:
+        params, grads, m, v = (list(column) for column in zip(*rows, strict=True))
         torch._fused_adam_(
-            moved,
+            params,
             grads,
             m,
             v,
             [],
-            [self.steps] * len(grads),
-            lr=-1.0,
+            [self.steps] * len(params),
+            lr=lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=0.0,
@@ -264,7 +295,6 @@ class Adam(Optimizer):
             amsgrad=False,
             maximize=False,
         )
-        return moved
 
     def _by_hand(self, grads: list[Tensor], m: list[Tensor], v: list[Tensor]) -> list[Tensor]:
         beta1, beta2 = self.betas
