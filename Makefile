@@ -74,16 +74,30 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 
 # Paper preset for the toy, quick for the rest, unless PRESET says otherwise.
 reproduce-toy: PRESET ?= paper
-reproduce-toy: $(READY) ## 1 min | the toy figures, at the paper's settings
-	$(PY) -m experiments.toy preset=toy/$(PRESET) $(ARGS)
+reproduce-toy: T ?= .499
+reproduce-toy: $(READY) ## 1 min | the toy figures, at the paper's settings (another t: T=.45)
+	$(PY) -m experiments.toy preset=toy/$(PRESET) t=$(T) $(ARGS)
+	$(PY) -m scripts.toy_figures $(PRESET) --t $(T)
 
 reproduce-vae: PRESET ?= quick
 reproduce-vae: $(READY) ## minutes | the discrete VAE: curves, figures and tables
 	$(PY) -m experiments.vae preset=vae/$(PRESET) $(ARGS)
 
 reproduce-rl: PRESET ?= quick
-reproduce-rl: $(READY) ## minutes | policy gradients: rewards, variances and the table
-	$(PY) -m experiments.rl preset=rl/$(PRESET) $(ARGS)
+reproduce-rl: RL = $(PY) -m experiments.rl preset=rl/$(PRESET)
+reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the table
+	@if [ "$(PRESET)" = paper ]; then set -ex; \
+		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
+		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' seeds=2 frames=200000 $(ARGS); \
+		$(RL) env=lunarlander mode=grid seeds=2 frames=250000 $(ARGS); \
+	fi
+	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' seeds=10 $(ARGS)
+	$(RL) env=cartpole mode=variance seeds=1 frames=100000 $(ARGS)
+	$(RL) env=pendulum 'estimator=[a2c,lax]' $(ARGS)
+	$(RL) env=pendulum mode=variance 'estimator=[a2c,lax]' seeds=1 $(ARGS)
+	$(RL) env=lunarlander $(ARGS)
+	$(RL) env=lunarlander mode=variance seeds=1 $(ARGS)
+	$(PY) -m scripts.rl_figures $(PRESET)
 
 reproduce: reproduce-toy reproduce-vae reproduce-rl ## their sum | the three families, resuming what is unfinished
 

@@ -48,6 +48,7 @@ class Rl(Experiment):
     first_seed: int = 100  # the grid's seeds start from 0: its winner is run on fresh ones
     gamma: float = 0.99
     precision: str = "float32"  # float32 | float64
+    processes: int = 2  # arms trained side by side
     log_every: int = 10  # training episodes (continuous: batches) to a row of metrics.csv
 
     # discrete policies
@@ -84,6 +85,7 @@ class Rl(Experiment):
         )
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
+        positive(self.processes, "processes")
         positive(self.kl, "kl", zero=True)
         known(self.mode, ("train", "grid", "variance"), "mode")
         known(self.precision, ("float32", "float64"), "precision")

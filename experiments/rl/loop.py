@@ -98,12 +98,12 @@ class Scores:
         vars(self).update({name: value.numpy().copy() for name, value in saved.items()})
 
 
-def train(config: Rl, name: str, own: Any) -> Path:
+def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
     """Train one arm, all seeds and rates at once; the folder of the finished run."""
     torch.set_default_dtype(getattr(torch, config.precision))
     keys = replicas_of(config, own)
     path = run_path(config, "rl", config.case, name)
-    computed = settings(config, name, own, without=("lengths",))
+    computed = settings(config, name, own, without=("lengths", "processes"))
     with RunFolder(
         path,
         computed,
@@ -131,6 +131,7 @@ def train(config: Rl, name: str, own: Any) -> Path:
             name=f"rl-{config.case}-{name}",
             rows=rows,
             runs=config.runs,
+            bar=bar,
         ) as tracker:
             run.run(folder, tracker)
     return path

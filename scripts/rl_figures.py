@@ -1,0 +1,170 @@
+"""The policy-gradient figures from CSV files: python -m scripts.rl_figures paper
+
+Per environment of the preset a picture results/figures/rl-<preset>-<env>, PNG and PDF: the return
+and the log-variance, the paper's curves over ours. And results/rl/<preset>/solve.csv: frames to
+solve for each arm beside the baseline's, with the interval of the ratio, and the paper's ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from experiments.errors import UserError, check
+from experiments.files import read_table, write_table
+from experiments.rl.report import ratio, restricted
+from scripts import style
+
+ORDER = ("reinforce", "a2c", "relax", "lax")
+GOALS = {
+    "cartpole": ("CartPole", 195),
+    "lunarlander": ("LunarLander", 200),
+    "pendulum": ("InvertedPendulum", 950),
+}
+COLUMNS = (
+    "case,estimator,seeds,frames,solved,solved_frames,solved_frames_se,ratio,ratio_low,ratio_high,"
+    "paper_ratio"
+)
+
+
+def main(preset: str, results: Path) -> None:
+    root = results / "rl" / preset
+    cases = [name for name in GOALS if any((root / name).glob("*-solved.csv"))]
+    check(cases, f"{root} holds no results: make reproduce-rl PRESET={preset}")
+    published = json.loads((Path(__file__).parents[1] / "results/paper/rl.json").read_text())
+    style.use()
+    for case in cases:
+        path = results / "figures" / f"rl-{preset}-{case}"
+        figure(root, case, published, path)
+        print(f"{path}.png")
+    rows = [row for case in cases for row in solve_rows(root / case, case, published["table"])]
+    write_table(root / "solve.csv", COLUMNS.split(","), rows)
+    print(f"{root / 'solve.csv'}")
+
+
+def load(case: Path, suffix: str = "") -> dict[str, dict[str, np.ndarray]]:
+    """arm -> its columns, the usual ones first; `suffix` picks the files."""
+    files = {file.stem.removesuffix(suffix): file for file in case.glob(f"*{suffix}.csv")}
+    files = {name: file for name, file in files.items() if not name.endswith("-solved")}
+    names = [*(n for n in ORDER if n in files), *sorted(files.keys() - {*ORDER, "summary"})]
+    return {name: read_table(files[name]) for name in names}
+
+
+# ---- figures ----
+
+
+def figure(root: Path, case: str, published: dict, path: Path) -> None:
+    measured = load(root / f"{case}-variance")
+    fig, axes = plt.subplots(1, 2 if measured else 1, figsize=(style.WIDTH, 4.4), squeeze=False)
+    arms = load(root / case)
+    draw_return(axes[0, 0], arms, published[f"return {case}"]["series"], case)
+    if measured:
+        draw_variance(axes[0, 1], measured, published[f"log_variance {case}"]["series"])
+    seeds = max(len(np.unique(table["seed"])) for table in arms.values())
+    keys = [plt.Line2D([], [], color="#555555", linewidth=2)]
+    keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
+    names = [f"ours: mean and quartiles of {seeds} seeds", "the paper: mean of 5 seeds"]
+    if measured:
+        keys.append(plt.Line2D([], [], color="#555555", linewidth=2, linestyle=":"))
+        names.append("at the other's policy, same episodes")
+    fig.legend(keys, names, loc="outside lower center", ncols=len(keys))
+    style.save(fig, path)
+
+
+def by_frames(table: dict[str, np.ndarray], points: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """(frames [points], return [points, seeds]) on a common grid up to what every seed reached."""
+    seeds = np.unique(table["seed"])
+    per_seed = [table["seed"] == seed for seed in seeds]
+    grid = np.linspace(0, min(table["frames"][here].max() for here in per_seed), points + 1)[1:]
+    curves = []
+    for here in per_seed:
+        there = here & ~np.isnan(table["return"])
+        curves.append(np.interp(grid, table["frames"][there], table["return"][there]))
+    return grid, np.stack(curves, 1)
+
+
+def draw_return(ax, arms, published, case: str) -> None:
+    title, goal = GOALS[case]
+    ends = {}
+    for name, table in arms.items():
+        frames, values = by_frames(table)
+        low, high = np.quantile(values, [0.25, 0.75], axis=1)
+        style.shade(ax, frames, low, high, name)
+        ax.plot(frames, values.mean(1), color=style.colour(name), linewidth=2)
+        ends[name] = (values[-5:].mean(), "")
+    for name, curve in published.items():
+        style.paper(ax, curve["x"], curve["y"], name)
+    ax.axhline(goal, color="#333333", linewidth=0.8)
+    ax.annotate(
+        f"solved: {goal}", (0.99, goal), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+    )
+    ax.set_xlabel("steps in the environment")
+    ax.set_title(f"{title}: return of an episode")
+    right = max(max(curve["x"]) for curve in published.values())
+    ax.set_xlim(0, max(right, *(by_frames(table)[0][-1] for table in arms.values())))
+    ax.xaxis.set_major_formatter(thousands)
+    style.end_labels(ax, ends)
+
+
+def draw_variance(ax, measured, published) -> None:
+    """Each arm along its own training, and the other estimators at that arm's policies."""
+    ends = {}
+    for name, table in measured.items():
+        for of in (key.removeprefix("logvar_") for key in table if key.startswith("logvar_")):
+            own = of == name
+            if of not in measured:
+                continue
+            style_of = {"linewidth": 2} if own else {"linewidth": 1.6, "linestyle": ":"}
+            ax.plot(table["episodes"], table[f"logvar_{of}"], color=style.colour(of), **style_of)
+            if own:
+                ends[of] = (table[f"logvar_{of}"][-3:].mean(), "")
+    for name, curve in published.items():
+        style.paper(ax, curve["x"], curve["y"], name)
+    ax.set_xlabel("training episode")
+    ax.set_title("ln Var of an episode's gradient, mean over parameters")
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(thousands)
+    style.end_labels(ax, ends)
+
+
+def thousands(x: float, _) -> str:
+    if x >= 1_000_000:
+        return f"{x / 1_000_000:g}M"
+    return f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"
+
+
+# ---- the table ----
+
+
+def solve_rows(case: Path, name: str, published: dict) -> list[list]:
+    """Each arm's frames to solve, and the baseline's divided by them."""
+    arms = {arm: table for arm, table in load(case, "-solved").items()}
+    times = {arm: restricted(table) for arm, table in arms.items()}
+    theirs = {arm: mean for arm, (mean, _) in published[name].items()}
+    rows = []
+    for arm, table in arms.items():
+        when, done = times[arm], table["solved_frames"] >= 0
+        error = when.std(ddof=1) / len(when) ** 0.5 if len(when) > 1 else np.nan
+        counts = [len(when), int(table["frames"][0]), int(done.sum())]
+        row = [name, arm, *counts, f"{when.mean():.0f}", f"{error:.0f}"]
+        compared = "a2c" in times and arm != "a2c"
+        row += [f"{x:.2f}" for x in ratio(times["a2c"], when)] if compared else [None] * 3
+        paper = theirs["a2c"] / theirs[arm] if arm in theirs and arm != "a2c" else None
+        rows.append([*row, None if paper is None else f"{paper:.2f}"])
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", nargs="?", default="paper")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    try:
+        main(arguments.preset, arguments.results)
+    except UserError as error:
+        sys.exit(f"error: {error}")
