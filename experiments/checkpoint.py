@@ -36,6 +36,7 @@ RECORDS = ("metrics.csv", "media.jsonl")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")
 OURS = (*RECORDS, *CHECKPOINTS, "config.json", "summary.json", "wandb.json")
 PLAIN = (int, float, bool, str, bytes, type(None))
+PATIENCE = 5.0  # seconds to wait for a process that may be just leaving
 DIGEST = 32  # bytes of sha256 at the end of a checkpoint: torch.load does not notice a flipped bit
 
 
@@ -92,18 +93,26 @@ class RunFolder:
         self._lock.close()  # gives the lock back
 
     def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            other = self._lock.read().strip() or "unknown"
-            raise UserError(
-                f"{self.path}: process {other} works in this folder; wait for it or use tag=name"
-            ) from None
+        deadline = time.monotonic() + PATIENCE
+        while not self._locked():
+            if time.monotonic() > deadline:
+                self._lock.seek(0)
+                other = self._lock.read().strip() or "unknown"
+                raise UserError(
+                    f"{self.path}: process {other} works in this folder; wait or use tag=name"
+                )
+            time.sleep(0.05)
         with disk_errors(self.path, "write into"):
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
             self._lock.flush()
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _clear(self) -> None:
         with disk_errors(self.path, "empty"):
@@ -177,6 +186,7 @@ class RunFolder:
             self.step, self.seconds = payload["step"], payload["seconds"]
             self._enough(self.step, self.step if self._target is None else self._target)
             self._cut(payload["records"])
+            (self.path / "summary.json").unlink(missing_ok=True)  # it goes on: not finished
             return payload["state"]
         check(not found, f"{self.path}: no usable checkpoint; start the run again with fresh=true")
         self._cut({})

@@ -17,8 +17,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,16 +27,10 @@ import torch
 from experiments.checkpoint import RunFolder
 from experiments.config import Tracking
 from experiments.files import disk_errors, read_table, texts, write_whole
+from experiments.progress import Progress, duration
 
 QUANTILES = {"median": 0.5, "q10": 0.1, "q90": 0.9}
 TOO_MANY = 50  # W&B runs open at once; above it use rows="quantiles"
-
-
-def duration(seconds: float) -> str:
-    """45 s, 3.2 min, 1.5 h"""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def short(value: Any) -> str:
@@ -81,7 +73,7 @@ class Tracker:
         self._points: list[tuple[int, dict[str, Any]]] = []
         self._media: list[dict[str, Any]] = []
         self._latest: Any = None
-        self._bar = bar and sys.stdout.isatty()
+        self._progress = Progress(self.name, steps, bar, self._latest_text)
         labels = self._labels() if rows == "each" else [self.name]
         self._mirror = _Mirror(folder, tracking or Tracking(), group, job_type, labels, Path(runs))
         self._each = rows == "each"
@@ -96,20 +88,14 @@ class Tracker:
 
     def __enter__(self) -> Tracker:
         if not self.folder.loaded:
-            raise RuntimeError(
-                "call folder.load() first: it cuts the record back to the checkpoint"
-            )
-        self._start = self.folder.step
-        self._drawn, self._tenth = 0.0, 10 * self._start // max(self.steps, 1)
+            raise RuntimeError("call folder.load() first: it cuts the record back")
         self._mirror.open()
-        if self._start:
-            self._replay()
-        self._started = time.monotonic()
+        self._replay()
+        self._progress.start(self.folder.step)
         return self
 
     def __exit__(self, *exception) -> None:
-        if self._bar and self._drawn:
-            print(flush=True)
+        self._progress.leave()
         self._mirror.close(*exception)
 
     # ---- logging ----
@@ -117,9 +103,7 @@ class Tracker:
     def log(self, step: int, values: dict[str, Any]) -> None:
         """One value per row ([rows]) or one for all. Tensors stay on their device until flush()."""
         if unknown := values.keys() - set(self.metrics):
-            raise ValueError(
-                f"unknown metric {sorted(unknown)}; the Tracker was given {self.metrics}"
-            )
+            raise ValueError(f"unknown metric {sorted(unknown)}; known: {self.metrics}")
         # A copy: the optimiser changes parameters in place.
         values = {
             name: value.detach().clone() if isinstance(value, torch.Tensor) else value
@@ -148,9 +132,7 @@ class Tracker:
         """Write what was logged since the last time; the folder does it before each checkpoint."""
         points, media = self._points, self._media
         self._points, self._media = [], []
-        table = [
-            (step, {name: self._cells(v) for name, v in values.items()}) for step, values in points
-        ]
+        table = [(step, {k: self._cells(v) for k, v in values.items()}) for step, values in points]
         entries = [_counted(entry) for entry in media]
         self._append("metrics.csv", self._lines(table), ["step", *self.keys, *self.metrics])
         self._append("media.jsonl", [json.dumps(entry) for entry in entries])
@@ -170,10 +152,9 @@ class Tracker:
         lines = []
         for step, cells in table:
             missing = [""] * self.rows
-            columns = [cells.get(name, missing) for name in self.metrics]
-            lines += map(
-                ",".join, zip([str(step)] * self.rows, *self._key_texts, *columns, strict=True)
-            )
+            columns = [[str(step)] * self.rows, *self._key_texts]
+            columns += [cells.get(name, missing) for name in self.metrics]
+            lines += map(",".join, zip(*columns, strict=True))
         return lines
 
     def _append(self, name: str, lines: list[str], header: list[str] | None = None) -> None:
@@ -196,10 +177,9 @@ class Tracker:
 
     def _replay(self) -> None:
         """Tell a new W&B run what happened before the checkpoint; offline it knows nothing."""
-        file = self.folder.path / "metrics.csv"
-        if not self._mirror.runs or not file.exists():
+        if not self._mirror.runs or not self.folder.step:
             return
-        table = read_table(file)
+        table = read_table(self.folder.path / "metrics.csv")
         for start in range(0, len(table["step"]), self.rows):
             rows = slice(start, start + self.rows)
             numbers = {name: table[name][rows] for name in self.metrics}
@@ -213,23 +193,7 @@ class Tracker:
 
     def progress(self, step: int, text: str = "") -> None:
         """A bar on a terminal, elsewhere a line per tenth. Cheap enough for every step."""
-        now = time.monotonic()
-        if self._bar:
-            if now - self._drawn < 0.25 and step < self.steps:
-                return
-        elif 10 * step // max(self.steps, 1) <= self._tenth:
-            return
-        self._drawn, self._tenth = now, 10 * step // max(self.steps, 1)
-        rate = (step - self._start) / max(now - self._started, 1e-9)
-        left = duration((self.steps - step) / rate) if rate else "?"
-        share = step / max(self.steps, 1)
-        line = f"{self.name}  {share:4.0%}  {step}/{self.steps}  {rate:.3g} it/s  {left} left"
-        line += f"  {text or self._latest_text()}"
-        if self._bar:
-            filled = "#" * int(20 * share)
-            print(f"\r[{filled:<20}] {line}\x1b[K", end="", flush=True)
-        else:
-            print(line + "\n", end="", flush=True)  # in one write: others may write there too
+        self._progress.show(step, text)
 
     def _latest_text(self) -> str:
         if self._latest is None:
@@ -247,9 +211,7 @@ class Tracker:
         seconds = self.folder.elapsed
         self.folder.done({**summary, "seconds": round(seconds, 1)})
         self._mirror.summarise(summary)
-        if self._bar and self._drawn:
-            print("\r\x1b[K", end="")
-            self._drawn = 0.0
+        self._progress.wipe()
         print(f"{self.name}: {headline}, {duration(seconds)}, {self.folder.path}", flush=True)
 
 
@@ -370,10 +332,8 @@ class _Mirror:
             assert len(memory["ids"]) == len(self.labels)
         except Exception:
             token = secrets.token_hex(3)
-            return {
-                "ids": [re.sub(r"[^\w.-]", "-", f"{x}-{token}") for x in self.labels],
-                "dirs": [],
-            }
+            names = [re.sub(r"[^\w.-]", "-", label) for label in self.labels]
+            return {"ids": [f"{name}-{token}" for name in names], "dirs": []}
         for torn in map(Path, memory.get("dirs", [])):
             ours = torn.name.startswith("offline-run-") and torn.parent.name == "wandb"
             if mode == "offline" and ours:

@@ -1,4 +1,4 @@
-"""Run folders: killed at any moment and started again, metrics.csv equals an uninterrupted run's."""
+"""Run folders: a run killed anywhere and started again leaves an uninterrupted run's record."""
 
 import os
 import random
@@ -64,6 +64,16 @@ def test_finished_run_is_skipped_and_more_steps_continue_it(tmp_path, whole):
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == whole
     with pytest.raises(UserError, match="already has 60 steps and 40"):
         walk(tmp_path / "run", steps=40)
+
+
+def test_a_continued_run_that_is_cut_short_is_not_finished(tmp_path, whole):
+    walk(tmp_path, steps=40)
+    with pytest.raises(ZeroDivisionError):
+        walk(tmp_path, steps=60, saves=[45], each=lambda step: 1 / (step - 50))
+    with pytest.raises(UserError, match="already has 45 steps and 40"):
+        walk(tmp_path, steps=40)
+    walk(tmp_path, steps=60)
+    assert (tmp_path / "metrics.csv").read_bytes() == whole
 
 
 def test_rows_after_the_checkpoint_are_cut(tmp_path, whole):
@@ -242,7 +252,8 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path, whole):
     assert (tmp_path / "metrics.csv").read_bytes() == whole
 
 
-def test_two_processes_do_not_share_a_folder(tmp_path):
+def test_two_processes_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("experiments.checkpoint.PATIENCE", 0.1)
     with RunFolder(tmp_path, {"steps": 1}):
         with pytest.raises(UserError, match=f"process {os.getpid()} works in this folder"):
             RunFolder(tmp_path, {"steps": 1}).__enter__()

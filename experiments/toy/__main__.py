@@ -6,11 +6,11 @@ from functools import partial
 
 from experiments.config import launch, register
 from experiments.processes import side_by_side
+from experiments.progress import duration
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.results import export, results_path
 from experiments.toy.train import train
-from experiments.tracking import duration
 
 # Milliseconds of one step of 200 seeds, measuring included, on one slow core.
 COST = {"exact": 0.5, "reinforce": 1.0, "rebar": 2.6, "relax": 4.6, relaxation.NAME: 5.5}
