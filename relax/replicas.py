@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 VECTOR = 16  # float32 numbers in the widest vector register
-LARGE = 2**14  # numbers per replica above which memory traffic outweighs a call each
+LARGE = 2**12  # numbers per replica from which a parameter is moved by a call of its own
 
 
 class Streams:
@@ -172,15 +172,17 @@ class Optimizer:
     Raises ValueError for no parameters, a negative rate, or rates that do not fit.
     """
 
-    buffers: tuple[str, ...] = ()
-
     def __init__(self, params: Iterable[Tensor], lr: float | Tensor) -> None:
         self.params = [p for p in params if p.requires_grad]
         if not self.params:
             raise ValueError("the optimiser got no parameters")
         self.steps = torch.zeros((), device=self.params[0].device)
-        self.state = {name: [torch.zeros_like(p) for p in self.params] for name in self.buffers}
+        self.state = self.start()
         self.set_lr(lr)
+
+    def start(self) -> dict[str, list[Tensor]]:
+        """The moments before the first step, all zero."""
+        raise NotImplementedError
 
     def set_lr(self, lr: float | Tensor) -> None:
         """Change the learning rate, a float or [R], from the next step on."""
@@ -203,11 +205,7 @@ class Optimizer:
         self.update(grads)
 
     def update(self, grads: list[Tensor]) -> None:
-        """Move the parameters."""
-        torch._foreach_addcmul_(self.params, self.direction(grads), self._rates, value=-1)
-
-    def direction(self, grads: list[Tensor]) -> list[Tensor]:
-        """What is subtracted from the parameters, still without the learning rate."""
+        """Change the moments, then the parameters."""
         raise NotImplementedError
 
     def state_dict(self) -> dict:
@@ -223,14 +221,10 @@ class Optimizer:
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), one learning rate per replica.
+    """Adam (Kingma and Ba, 2015), one learning rate per replica, by torch's fused kernel.
 
-    Parameters whose replicas fill whole vector registers go through torch's fused kernel, three
-    times as fast; it rounds what is left over in another way, so the others take plain operations.
-    On a CPU memory traffic is the price: large ones are moved in place, replica by replica.
+    Large parameters are moved in place, the small ones together (`_Pack`).
     """
-
-    buffers = ("m", "v")
 
     def __init__(
         self,
@@ -239,47 +233,48 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(params, lr)
         self.betas, self.eps = betas, eps
-        fused = [p[0].numel() % VECTOR == 0 if p.ndim else False for p in self.params]
-        large = [
-            whole and not p.is_cuda and p[0].numel() >= LARGE
-            for whole, p in zip(fused, self.params, strict=True)
-        ]
-        indices = range(len(fused))
-        self._large = [i for i in indices if large[i]]
-        self._fused = [i for i in indices if fused[i] and not large[i]]
-        self._plain = [i for i in indices if not fused[i]]
+        super().__init__(params, lr)
+
+    def start(self) -> dict[str, list[Tensor]]:
+        self._large = [i for i, p in enumerate(self.params) if _is_large(p)]
+        packs: dict[int, list[int]] = {}
+        for i, p in enumerate(self.params):
+            if i not in self._large:
+                packs.setdefault(len(p) if p.ndim else 1, []).append(i)
+        self._packs = [_Pack(self.params, small) for small in packs.values()]
+        like = [*(self.params[i] for i in self._large), *(pack.grads for pack in self._packs)]
+        return {name: [torch.zeros_like(p) for p in like] for name in ("m", "v")}
+
+    def set_lr(self, lr: float | Tensor) -> None:
+        super().set_lr(lr)
+        rates = torch.as_tensor(lr).reshape(-1).tolist()
+        starts = [i for i, rate in enumerate(rates) if i == 0 or rate != rates[i - 1]]
+        stops = [*starts[1:], len(rates)]
+        self._blocks = [(rates[a], slice(a, b)) for a, b in zip(starts, stops, strict=True)]
 
     def update(self, grads: list[Tensor]) -> None:
-        m, v = (self.state[name] for name in self.buffers)
-        moved: list[tuple[int, Tensor]] = []
-        for indices, kernel in ((self._fused, self._by_kernel), (self._plain, self._by_hand)):
-            if indices:
-                parts = ([t[i] for i in indices] for t in (grads, m, v))
-                moved += zip(indices, kernel(*parts), strict=True)
-        if moved:
-            params, rates = ([t[i] for i, _ in moved] for t in (self.params, self._rates))
-            torch._foreach_addcmul_(params, [step for _, step in moved], rates, value=-1)
-        if self._large:
-            self._in_place([(self.params[i], grads[i], m[i], v[i]) for i in self._large])
+        m, v = self.state["m"], self.state["v"]
+        count = len(self._large)
+        if count:
+            params, large = ([x[i] for i in self._large] for x in (self.params, grads))
+            self._in_place([params, large, m[:count], v[:count]])
+        for pack, m_pack, v_pack in zip(self._packs, m[count:], v[count:], strict=True):
+            pack.gather(grads)
+            self._kernel([[pack.moved], [pack.grads], [m_pack], [v_pack]], 1.0)
+            pack.apply(self._rates)
 
-    def _in_place(self, rows: list[tuple[Tensor, ...]]) -> None:
-        """(parameter, gradient, m, v): the fused kernel with each replica's own rate."""
-        rates = torch.as_tensor(self.lr, dtype=torch.float64)
-        if rates.ndim == 0:
-            self._kernel(rows, float(rates))
+    def _in_place(self, lists: list[list[Tensor]]) -> None:
+        """One call for all replicas that share a rate."""
+        if len(self._blocks) == 1:
+            self._kernel(lists, self._blocks[0][0])
             return
-        for r, rate in enumerate(rates.tolist()):
-            self._kernel([tuple(t[r] for t in row) for row in rows], rate)
+        for rate, rows in self._blocks:
+            self._kernel([[x[rows] for x in tensors] for tensors in lists], rate)
 
-    def _by_kernel(self, grads: list[Tensor], m: list[Tensor], v: list[Tensor]) -> list[Tensor]:
-        moved = [torch.zeros_like(g) for g in grads]
-        self._kernel(list(zip(moved, grads, m, v, strict=True)), -1.0)
-        return moved
-
-    def _kernel(self, rows: Sequence[tuple[Tensor, ...]], lr: float) -> None:
-        params, grads, m, v = (list(column) for column in zip(*rows, strict=True))
+    def _kernel(self, lists: list[list[Tensor]], lr: float) -> None:
+        """Move the parameters of `lists`: parameters, gradients, m, v."""
+        params, grads, m, v = lists
         torch._fused_adam_(
             params,
             grads,
@@ -296,23 +291,46 @@ class Adam(Optimizer):
             maximize=False,
         )
 
-    def _by_hand(self, grads: list[Tensor], m: list[Tensor], v: list[Tensor]) -> list[Tensor]:
-        beta1, beta2 = self.betas
-        steps = self.steps.double()
-        torch._foreach_lerp_(m, grads, 1 - beta1)
-        torch._foreach_mul_(v, beta2)
-        torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
-        size = torch._foreach_sqrt(v)
-        torch._foreach_div_(size, torch.sqrt(1 - beta2**steps))
-        torch._foreach_add_(size, self.eps)
-        torch._foreach_mul_(size, 1 - beta1**steps)
-        return list(torch._foreach_div(m, size))
+
+def _is_large(p: Tensor) -> bool:
+    """Whether a call for the parameter costs less than moving its numbers to and fro."""
+    return p.ndim > 0 and p[0].numel() >= LARGE and (p.is_cuda or p[0].numel() % VECTOR == 0)
+
+
+class _Pack:
+    """The small parameters of an optimiser side by side, [R, numbers], for one call of a kernel.
+
+    On a CPU the kernel rounds the numbers that do not fill a vector register in another way. So
+    every row is padded to whole registers: a replica then equals the run alone bit for bit.
+    """
+
+    def __init__(self, params: list[Tensor], indices: list[int]) -> None:
+        self.indices, self.params = indices, [params[i] for i in indices]
+        self.grads, self._grads = self._side_by_side()
+        self.moved, self._moved = self._side_by_side()
+
+    def _side_by_side(self) -> tuple[Tensor, list[Tensor]]:
+        """Zeros [R, numbers], and the part of every parameter in its shape."""
+        first = self.params[0]
+        rows = len(first) if first.ndim else 1
+        sizes = [p.numel() // rows for p in self.params]
+        sizes.append(-sum(sizes) % VECTOR)
+        whole = torch.zeros(rows, sum(sizes), dtype=first.dtype, device=first.device)
+        parts = zip(whole.split(sizes, dim=1), self.params, strict=False)
+        return whole, [part.view(p.shape) for part, p in parts]
+
+    def gather(self, grads: list[Tensor]) -> None:
+        """Copy the gradients in and forget the last step."""
+        torch._foreach_copy_(self._grads, [grads[i] for i in self.indices])
+        self.moved.zero_()
+
+    def apply(self, rates: list[Tensor]) -> None:
+        """Add the step to the parameters, times each replica's rate."""
+        torch._foreach_addcmul_(self.params, self._moved, [rates[i] for i in self.indices])
 
 
 class RMSprop(Optimizer):
     """RMSprop (Tieleman and Hinton, 2012), one learning rate per replica."""
-
-    buffers = ("v",)
 
     def __init__(
         self,
@@ -321,16 +339,20 @@ class RMSprop(Optimizer):
         alpha: float = 0.99,
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(params, lr)
         self.alpha, self.eps = alpha, eps
+        super().__init__(params, lr)
 
-    def direction(self, grads: list[Tensor]) -> list[Tensor]:
+    def start(self) -> dict[str, list[Tensor]]:
+        return {"v": [torch.zeros_like(p) for p in self.params]}
+
+    def update(self, grads: list[Tensor]) -> None:
         v = self.state["v"]
         torch._foreach_mul_(v, self.alpha)
         torch._foreach_addcmul_(v, grads, grads, 1 - self.alpha)
         size = torch._foreach_sqrt(v)
         torch._foreach_add_(size, self.eps)
-        return list(torch._foreach_div(grads, size))
+        moved = torch._foreach_div(grads, size)
+        torch._foreach_addcmul_(self.params, moved, self._rates, value=-1)
 
 
 def _per_replica(lr: float | Tensor, p: Tensor) -> Tensor:
