@@ -100,9 +100,8 @@ def draw_return(ax, arms, published, case: str) -> None:
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     ax.axhline(goal, color="#333333", linewidth=0.8)
-    ax.annotate(
-        f"solved: {goal}", (0.99, goal), xycoords=("axes fraction", "data"), ha="right", va="bottom"
-    )
+    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
+    ax.annotate(f"solved: {goal}", (0.99, goal), **place)
     ax.set_xlabel("steps in the environment")
     ax.set_title(f"{title}: return of an episode")
     right = max(max(curve["x"]) for curve in published.values())
@@ -126,7 +125,7 @@ def draw_variance(ax, measured, published) -> None:
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     ax.set_xlabel("training episode")
-    ax.set_title("ln Var of an episode's gradient, mean over parameters")
+    ax.set_title("ln Var of an episode's gradient")
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, ends)

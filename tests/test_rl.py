@@ -218,7 +218,7 @@ def test_return_to_go_without_discount_is_the_gradient_of_the_return(float64, mo
 def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
     """A run on a real environment, small enough for a test."""
     kinds = {
-        True: Env(steps=30),
+        True: Env(steps=30, variance=Variance(3, 1, 6, ["a2c", "relax"])),
         False: Env("pendulum", "InvertedPendulum-v4", 30, 950.0, False, True),
     }
     if not discrete:
@@ -411,7 +411,7 @@ def test_a_replica_equals_the_run_alone(float64, discrete, name):
     changes = {"precision": "float64", "kl": 0.002}
     together, alone = (
         small(discrete, name, seeds=3, **changes),
-        small(discrete, name, seeds=1, first_seed=1, **changes),
+        small(discrete, name, seeds=1, first_seed=101, **changes),
     )
     for _ in range(20 if discrete else 4):
         for run in (together, alone):

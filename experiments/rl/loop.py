@@ -49,12 +49,12 @@ class Scores:
 
     def add(self, batch: Batch) -> None:
         """Take in a batch's episodes, in the order in which they were played."""
-        total = batch.reward.cumsum(1)
+        reward = batch.reward.numpy()
         for row, episodes in enumerate(batch.episodes()):
-            ends = [end - 1 for _, end in episodes]
-            returns = torch.diff(total[row, ends], prepend=total.new_zeros(1)).tolist()
-            for value, (start, end) in zip(returns, episodes, strict=True):
-                self._add(row, value, end - start)
+            if episodes:
+                returns = np.add.reduceat(reward[row], [start for start, _ in episodes])
+                for value, (start, end) in zip(returns, episodes, strict=True):
+                    self._add(row, value, end - start)
 
     def _add(self, row: int, value: float, length: int) -> None:
         self.recent[row, self.episodes[row] % WINDOW] = value

@@ -19,7 +19,7 @@ from relax.replicas import matmul
 ACTIVATIONS: dict[str, tuple[Callable, Callable, Callable]] = {
     "relu": (torch.relu, lambda h: (h > 0).to(h.dtype), lambda x: np.maximum(x, 0)),
     "tanh": (torch.tanh, lambda h: 1 - h * h, np.tanh),
-    "elu": (nn.functional.elu, lambda h: torch.where(h > 0, 1.0, h + 1), None),
+    "elu": (nn.functional.elu, lambda h: h.clamp(max=0) + 1, None),
 }
 
 
