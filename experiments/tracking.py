@@ -171,7 +171,7 @@ class Tracker:
         told = {}
         for name, values in numbers.items():
             for label, level in QUANTILES.items():
-                told[f"{name}/{label}"] = float(np.quantile(values, level))
+                told[f"{name}/{label}"] = quantile(values, level)
             told[f"{name}/first"] = float(values[0])
         return [told]
 
@@ -213,6 +213,12 @@ class Tracker:
         self._mirror.summarise(summary)
         self._progress.wipe()
         print(f"{self.name}: {headline}, {duration(seconds)}, {self.folder.path}", flush=True)
+
+
+def quantile(values: np.ndarray, level: float) -> float:
+    """Over the rows that have a number."""
+    numbers = values[~np.isnan(values)]
+    return float(np.quantile(numbers, level)) if len(numbers) else float("nan")
 
 
 def _empty(values: np.ndarray) -> bool:

@@ -58,15 +58,17 @@ def load(case: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def matrix(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps [points], values [points, seeds]) of one metric."""
-    there = ~np.isnan(table[name])
     seeds = len(np.unique(table["seed"]))
-    return table["step"][there].reshape(-1, seeds)[:, 0], table[name][there].reshape(-1, seeds)
+    values, steps = table[name].reshape(-1, seeds), table["step"].reshape(-1, seeds)[:, 0]
+    measured = ~np.isnan(values).all(axis=1)
+    return steps[measured], values[measured]
 
 
 def rolling(values: np.ndarray, points: int) -> np.ndarray:
     """Mean over the last `points` rows, from the row on that has as many behind it."""
-    sums = np.cumsum(np.vstack([np.zeros((1, values.shape[1])), values]), axis=0)
-    return (sums[points:] - sums[:-points]) / points
+    windows = np.lib.stride_tricks.sliding_window_view(values, points, axis=0)
+    there = ~np.isnan(windows)
+    return np.nansum(windows, axis=-1) / np.maximum(there.sum(-1), 1)
 
 
 # ---- loss and log-variance ----
@@ -131,10 +133,12 @@ def draw_variance(ax, tables, published) -> None:
         if "log_variance" not in table:
             continue
         steps, values = matrix(table, "log_variance")
+        if not len(steps):
+            continue  # there was no variance to measure
         points = max(1, min(len(steps) // 2, int(WINDOW / (steps[0] or 1))))
         median = style.band(ax, steps[points - 1 :], rolling(values, points), name)
         ends[name] = (median[-1], "")
-        levels[name] = values.mean()
+        levels[name] = np.nanmean(values)
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     if {"relax", "reinforce"} <= levels.keys():

@@ -39,9 +39,9 @@ def summarise(metrics: Path) -> Summary:
     loss = last["loss"]
     q10, median, q90 = np.quantile(loss, [0.1, 0.5, 0.9])
     variance = None
-    if "log_variance" in table:
-        measured = table["log_variance"].reshape(-1, seeds)
-        variance = np.nanmean(measured, axis=0) if not np.isnan(measured).all() else None
+    measured = table.get("log_variance", np.array([np.nan])).reshape(-1, seeds)
+    if not np.isnan(measured).all(axis=0).any():
+        variance = np.nanmean(measured, axis=0)
     return Summary(
         seeds=seeds,
         steps=int(step.max()),

@@ -18,7 +18,6 @@ from experiments.tracking import Tracker
 
 # Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
 TRAINING, MEASURING, WEIGHTS = range(3)
-SMALLEST = 1e-30  # what a variance of exactly 0 is logged as
 CHUNK = 250  # gradients measured at once: more do not fit the cache
 
 
@@ -121,7 +120,7 @@ class Run:
 
     @torch.no_grad()
     def log_variance(self) -> Tensor:
-        """ln of the variance of one gradient in the logit, over fresh draws at this moment, [R]."""
+        """ln of the variance of one gradient in the logit, over fresh draws, [R]; nan for ln 0."""
         grads, left = [], self.config.variance_samples
         while left:
             rows = min(CHUNK, left)
@@ -130,8 +129,9 @@ class Run:
             left -= rows
         # Row by row: torch sums one row alone in another order than one among others.
         rows = torch.cat(grads, 1).double().flatten(1)
-        variance = torch.stack([row.var() for row in rows]).clamp(min=SMALLEST)
-        return variance.log().float()
+        variance = torch.stack([row.var() for row in rows])
+        # 0 is no measurement: near theta = 0 it may happen that no draw was b = 1.
+        return torch.where(variance > 0, variance.log(), torch.nan).float()
 
     def state_dict(self) -> dict[str, Any]:
         return {
