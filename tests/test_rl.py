@@ -74,7 +74,8 @@ def config(discrete: bool, of: list[str], **changes) -> Rl:
 def learner_of(mdp: Mdp, arms: list[str], seed: int = 0):
     """A learner with every arm's critic; one replica's weights are repeated for every episode."""
     kind = Discrete if mdp.actions else Continuous
-    rates = {name: torch.full((1,), 0.01) for name in ("lr", "scale", "value_lr", "surrogate_lr")}
+    names = ("lr", "scale", "value_lr", "surrogate_lr")
+    rates = {name: torch.full((1,), 0.01) for name in names} | {"surrogate_steps": 1}
     one = Mdp(1, mdp.actions)
     learner = kind(
         config(bool(mdp.actions), arms), one, arms[0], rates, [torch.Generator().manual_seed(seed)]

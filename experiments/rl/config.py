@@ -71,6 +71,11 @@ class Rl(Experiment):
         """The estimators whose variance is measured, each with a critic of its own."""
         return list(self.env.variance.of) if self.mode == "variance" else []
 
+    def rates_of(self, name: str) -> dict[str, float]:
+        """One number per rate of an arm: the first of each list."""
+        own = vars(arm(name, self.estimators.get(name, {}), self)[1])
+        return {key: value[0] if isinstance(value, list) else value for key, value in own.items()}
+
     @property
     def case(self) -> str:
         """cartpole, cartpole-grid or cartpole-variance"""

@@ -10,6 +10,8 @@ appendix E.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,15 @@ from experiments.rl.networks import Actor, ContinuousSurrogate, Network, glorot,
 from experiments.rl.rollout import Batch, Observer, advantages
 
 
+class Surrogate(NamedTuple):
+    """c(a, s) of one arm, and how it learns: `steps` of the optimiser per batch."""
+
+    net: ContinuousSurrogate
+    optimizer: rx.replicas.Adam
+    lr: Tensor
+    steps: int
+
+
 class Continuous:
     """All replicas' policies, values and surrogates, and one update of them."""
 
@@ -36,7 +47,7 @@ class Continuous:
     def __init__(
         self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators
     ) -> None:
-        self.config, self.arm, self.rates = config, name, rates
+        self.config, self.arm = config, name
         dtype = torch.get_default_dtype()
         self.observer = Observer(
             envs.features,
@@ -63,8 +74,10 @@ class Continuous:
             if CONTINUOUS[each].critic:
                 wide = [states + envs.dimension, *config.continuous_hidden, 1]
                 net = ContinuousSurrogate(Network(wide, "elu", glorot(wide, generators)), states)
-                rate = rates.get("surrogate_lr", rates["value_lr"])
-                self.surrogates[each] = (net, rx.replicas.Adam(net.parameters(), rate), rate)
+                own = rates if each == name else config.rates_of(each)
+                lr = own["surrogate_lr"] * torch.ones(envs.copies)
+                optimizer = rx.replicas.Adam(net.parameters(), lr)
+                self.surrogates[each] = Surrogate(net, optimizer, lr, own["surrogate_steps"])
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -131,8 +144,8 @@ class Continuous:
         est = self.estimate(CONTINUOUS[self.arm], own, outputs[-1], batch, states, advantage)
         ascent = self.gradients(est.grad.detach() * _per_step(batch)[..., None, None], outputs)
         grouped = buckets(batch) if self.surrogates else []
-        for name, (surrogate, optimizer, lr) in self.surrogates.items():
-            for _ in range(self.rates.get("surrogate_steps", 1)):
+        for name, (surrogate, optimizer, lr, steps) in self.surrogates.items():
+            for _ in range(steps):
                 loss = self.objective(name, surrogate, batch, outputs, states, advantage, grouped)
                 descend(optimizer, torch.autograd.grad(loss, optimizer.params), lr, active)
         self.fit_value(states, returns, batch, active)
@@ -198,7 +211,7 @@ class Continuous:
     def state_dict(self) -> dict:
         surrogates = {
             name: {"net": dict(net.state_dict()), "optimizer": optimizer.state_dict()}
-            for name, (net, optimizer, _) in self.surrogates.items()
+            for name, (net, optimizer, *_) in self.surrogates.items()
         }
         return {
             "policy": dict(self.policy.state_dict()),
@@ -217,7 +230,7 @@ class Continuous:
         self.value.load_state_dict(saved["value"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.value_optimizer.load_state_dict(saved["value_optimizer"])
-        for name, (net, optimizer, _) in self.surrogates.items():
+        for name, (net, optimizer, *_) in self.surrogates.items():
             net.load_state_dict(saved["surrogates"][name]["net"])
             optimizer.load_state_dict(saved["surrogates"][name]["optimizer"])
         self.lr = saved["lr"]

@@ -41,8 +41,10 @@ class PublishedSampler(rx.Categorical):
 class Critic:
     """What one arm has beside the policy: nothing, V(s) or the surrogate; and its optimiser."""
 
-    def __init__(self, arm: Arm, net: torch.nn.Module | None, optimizer: Any) -> None:
-        self.arm, self.net, self.optimizer = arm, net, optimizer
+    def __init__(
+        self, arm: Arm, net: torch.nn.Module | None, optimizer: Any = None, lr: Any = None
+    ) -> None:
+        self.arm, self.net, self.optimizer, self.lr = arm, net, optimizer, lr
 
     @property
     def phi(self) -> list[Tensor]:
@@ -90,20 +92,22 @@ class Discrete:
         self.observer = Observer(
             states, envs.copies, False, False, self.policy.biases[0].detach().numpy().dtype
         )
-        self.lr, self.critic_lr = rates["lr"], rates["lr"] * rates.get("scale", 1.0)
+        self.lr = rates["lr"]
         self.optimizer = self._optimizer(self.policy.layers, self.lr)
         self.critics = {}
         for critic in dict.fromkeys([name, *config.measured]):
-            self.critics[critic] = self._critic(DISCRETE[critic], states, actions, generators)
+            own = rates if critic == name else config.rates_of(critic)
+            lr = own["lr"] * own["scale"] * torch.ones(envs.copies)
+            self.critics[critic] = self._critic(DISCRETE[critic], lr, states, actions, generators)
 
-    def _critic(self, arm: Arm, states: int, actions: int, generators) -> Critic:
+    def _critic(self, arm: Arm, lr: Tensor, states: int, actions: int, generators) -> Critic:
         if arm.critic is None:
-            return Critic(arm, None, None)
+            return Critic(arm, None)
         sizes = [states + (actions if arm.critic == "surrogate" else 0), *self.config.hidden, 1]
         net: torch.nn.Module = Network(sizes, "relu", orthogonal(sizes, generators))
         if arm.critic == "surrogate":
             net = DiscreteSurrogate(net, states)
-        return Critic(arm, net, self._optimizer(net.parameters(), self.critic_lr))
+        return Critic(arm, net, self._optimizer(net.parameters(), lr), lr)
 
     def _optimizer(self, params, lr: Tensor):
         if self.config.optimizer == "adam":
@@ -154,7 +158,7 @@ class Discrete:
             if critic.phi:
                 loss = critic.objective(gradients, est, batch, self.policy, outputs)
                 grads = torch.autograd.grad(loss, critic.phi)
-                descend(critic.optimizer, grads, self.critic_lr, active)
+                descend(critic.optimizer, grads, critic.lr, active)
         descend(self.optimizer, [-g for g in ascent], self.lr, active)
         steps = batch.length.clamp(min=1)
         return {"entropy": (entropy * batch.mask).sum(1) / steps}
