@@ -13,6 +13,7 @@ beside it.
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -62,9 +63,11 @@ class Environments:
     rescale     spread actions in [-1, 1] over the action space, as the published code does
     """
 
-    def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
+    def __init__(
+        self, name: str, copies: int, steps: int, rescale: bool = False, **options: str
+    ) -> None:
         self.name, self.copies, self.steps, self.rescale = name, copies, steps, rescale
-        self.envs = [gym_make(name, steps) for _ in range(self.simulators)]
+        self.envs = [gym_make(name, steps, **options) for _ in range(self.simulators)]
         space = self.envs[0].action_space
         self.features = int(np.prod(self.envs[0].observation_space.shape))
         self.actions = int(space.n) if hasattr(space, "n") else None
@@ -98,6 +101,19 @@ class Environments:
         if self.rescale:
             actions = self.low + (actions + 1) / 2 * (self.high - self.low)
         return np.clip(actions, self.low, self.high)
+
+
+class Recorded(Environments):
+    """One environment that keeps a picture of every step in `frames`, where it can draw."""
+
+    def __init__(self, name: str, steps: int, rescale: bool = False) -> None:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame would look for a screen
+        super().__init__(name, 1, steps, rescale, render_mode="rgb_array")
+        self.frames: list[np.ndarray] = []
+
+    def step(self, rows: np.ndarray, actions: np.ndarray):
+        self.frames.append(self.envs[0].render())
+        return super().step(rows, actions)
 
 
 class CartPole(Environments):

@@ -14,6 +14,7 @@ import relax as rx
 from experiments import envs
 from experiments.checkpoint import RunFolder
 from experiments.config import run_path, settings
+from experiments.rl.clip import record
 from experiments.rl.config import Rl
 from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
@@ -134,6 +135,8 @@ def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
             bar=bar,
         ) as tracker:
             run.run(folder, tracker)
+            if config.mode == "train":
+                record(run, path / "clip.gif")
     return path
 
 
@@ -219,11 +222,13 @@ class Run:
         }
 
     def summary(self) -> dict[str, Any]:
+        # A replica may have gone on behind `frames` in a longer run that was cut.
+        late = self.scores.solved_frames > self.config.frames
         return {
             **{key: list(column) for key, column in self.keys.items()},
             "frames": self.config.frames,
-            "solved_frames": self.scores.solved_frames.tolist(),
-            "solved_episodes": self.scores.solved_episodes.tolist(),
+            "solved_frames": np.where(late, -1, self.scores.solved_frames).tolist(),
+            "solved_episodes": np.where(late, -1, self.scores.solved_episodes).tolist(),
             "recent": self.scores.latest().tolist(),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ def write(config: Rl, folder: Path) -> None:
     case = place(config)
     write_table(case / f"{folder.name}-solved.csv", *solved(folder))
     write_table(case / f"{folder.name}.csv", *thinned(folder, config.frames))
+    if (folder / "clip.gif").exists():
+        shutil.copyfile(folder / "clip.gif", case / f"{folder.name}.gif")
 
 
 def summarise(config: Rl) -> Path:
