@@ -329,6 +329,17 @@ def test_finite_at_extreme_logits_in_float32(case):
     assert est.grad.isfinite().all()
 
 
+def test_rao_relax_learns_at_extreme_logits_in_float32():
+    torch.set_default_dtype(torch.float32)
+    logits = torch.linspace(-150, 150, 301).expand(100, 301)
+    scales = rx.surrogates.Scales(1.0, 0.1)
+    est = rx.rao_relax(
+        lambda b: b.sum(-1).sin(), rx.Bernoulli(logits), eta=scales.eta, lambda_=scales.lambda_
+    )
+    rx.backward(est, phi=scales.parameters())
+    assert all(p.grad.isfinite() for p in scales.parameters())
+
+
 @pytest.mark.parametrize("name", ["rloo", "arms", "double_cv", "rodeo"])
 def test_one_sample_is_too_few(name):
     own = {"stein": smooth_stein} if name == "rodeo" else {}

@@ -65,13 +65,14 @@ class Estimate:
 
 def surrogate(layers: Sequence[Estimate]) -> Tensor:
     """`Estimate.surrogate` of several layers, with the value that they share counted once."""
-    return torch.stack([(tensor * weight).sum() for tensor, weight in weighted(layers)]).sum()
+    return total([(tensor * weight).sum() for tensor, weight in weighted(layers)])
 
 
 def weighted(layers: Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
     """What to differentiate and the gradient to send into it: every theta, and one value.
 
-    Mean over the batch, sum over replicas. Raises ValueError where layers carry different values.
+    What has no graph is left out: a black-box value, a constant theta. Mean over the batch, sum
+    over replicas. Raises ValueError where layers carry different values.
     """
     first = layers[0]
     if any(e.value is not first.value for e in layers):
@@ -79,9 +80,24 @@ def weighted(layers: Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
             "the layers carry different values: evaluate f once and give every layer "
             "f=lambda b: value, or the gradient of f's own weights is counted once per layer"
         )
-    samples = first.value.numel() // first.batch_shape.numel()
-    share = torch.full_like(first.value, 1 / (first.rows * samples), requires_grad=False)
-    return [*((e.theta, e.grad.detach() / e.rows) for e in layers), (first.value, share)]
+    pairs = [(e.theta, _per_row(e)) for e in layers if e.theta.requires_grad]
+    if first.value.requires_grad:
+        samples = first.value.numel() // first.batch_shape.numel()
+        share = torch.full_like(first.value, 1 / (first.rows * samples), requires_grad=False)
+        pairs.append((first.value, share))
+    return pairs
+
+
+def _per_row(est: Estimate) -> Tensor:
+    """The estimate as a constant, divided by the rows that are averaged."""
+    grad = est.grad.detach()
+    return grad / est.rows if est.rows > 1 else grad.clone()
+
+
+def total(scalars: Sequence[Tensor]) -> Tensor:
+    """The sum of scalars, one at least."""
+    first, *rest = scalars
+    return torch.stack(scalars).sum() if rest else first
 
 
 def make_draw(

@@ -3,9 +3,9 @@
     g = [f(b) - eta (c(h) - G (h - E[h|b]))] d/dtheta log p(b|theta)
         + eta [(c'(h) - G) w + G E[w|b]]
 
-    h = b - s/2 (1 - v)^n,   w = dh/dz (dz/dtheta - dz~/dtheta) = (1 - v)^n / (2 lambda)
-    E[h|b] = b - s / (2 (n + 1)),   E[w|b] = 1 / (2 lambda (n + 1))
-    s = 2b - 1,   n = 1 / (lambda P(b flipped)),   G = gamma c' at b
+    h = b - s/2 (1 - v)^n,   w = dh/dz (dz/dtheta - dz~/dtheta) = q n/2 (1 - v)^n
+    E[h|b] = b - s/2 / (n + 1),   E[w|b] = q n/2 / (n + 1)
+    s = 2b - 1,   q = P(b flipped),   n = 1 / (lambda q),   G = gamma c' at b
 
 With gamma = 0 this is RELAX with coupled noise, z~ = z: v says where z lies between the threshold
 (v = 0) and infinity given b, and h relaxes b as sigma_lambda(z) does, but with moments in closed
@@ -78,10 +78,11 @@ def rao_relax(
         G = slope("rao_relax", c, b, draw)[1]
     lead = int(together)
     lambda_ = torch.as_tensor(lift(lambda_, b, lead))
-    n = 1 / (lambda_ * torch.sigmoid(-s * dist.theta.detach()))
+    q = torch.sigmoid(-s * dist.theta.detach())
+    n = 1 / (lambda_ * q.clamp(min=torch.finfo(q.dtype).eps))  # 1 / q overflows
     tail = torch.exp(n * torch.log1p(-noise.v))  # (1 - v)^n
-    h, mean_h = b - s * tail / 2, b - s / (2 * (n + 1))
-    w, mean_w = tail / (2 * lambda_), 1 / (2 * lambda_ * (n + 1))
+    h, mean_h = b - s / 2 * tail, b - s / 2 / (n + 1)
+    w, mean_w = q * n / 2 * tail, q * n / 2 / (n + 1)
     c_h, dc = attached_slope(c or f, h, f_b.shape)
     G = lift(gamma, b, lead) * G
     eta_b, eta_g = lift(eta, c_h, lead), lift(eta, b, lead)
