@@ -229,6 +229,7 @@ def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
         "value_steps": 2,
         "continuous_hidden": [8, 8],
         "frames": 10_000,
+        "clip": False,
         "kl": 0.0,
     }
     made = Rl(env=kinds[discrete], seeds=seeds, estimators={name: {}}, **{**settings, **changes})

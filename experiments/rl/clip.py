@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,20 +21,29 @@ STEPS, WIDTH, MILLISECONDS = 250, 240, 40  # at most so long, so wide, so much p
 
 
 def record(run: Run, path: Path) -> None:
-    """One episode of the replica that was best at last, as a GIF; without a display, a line."""
+    """One episode of the replica that was best at last, as a GIF; without a display, a line.
+
+    In a process of its own: a graphics library that finds no display may end the process.
+    """
+    child = multiprocessing.get_context("fork").Process(target=_record, args=(run, path))
+    child.start()
+    child.join()
+    if child.exitcode:
+        print(f"no clip of {run.config.env.name}: it cannot be drawn here", flush=True)
+
+
+def _record(run: Run, path: Path) -> None:
+    warnings.simplefilter("ignore")
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)  # what graphics libraries say about a missing display
     best = int(np.argmax(run.scores.latest()))
-    config = run.config
-    film = type(run)(config, run.name, run.own, {k: v[:1] for k, v in run.keys.items()})
+    env = run.config.env
+    film = type(run)(run.config, run.name, run.own, {k: v[:1] for k, v in run.keys.items()})
     film.at_least = 1
     begin(film, run, best, run.seeds[best])
-    try:
-        film.envs = Recorded(config.env.id, config.env.steps, config.env.rescale)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            film.play(torch.ones(1, dtype=torch.bool))
-        save(film.envs.frames[:STEPS], path)
-    except Exception as error:  # whatever a missing display raises: the run itself is done
-        print(f"no clip of {config.env.name}: {str(error).splitlines()[0]}", flush=True)
+    film.envs = Recorded(env.id, env.steps, env.rescale)
+    film.play(torch.ones(1, dtype=torch.bool))
+    save(film.envs.frames[:STEPS], path)
 
 
 def save(frames: list[np.ndarray], path: Path) -> None:

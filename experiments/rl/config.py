@@ -49,6 +49,7 @@ class Rl(Experiment):
     gamma: float = 0.99
     precision: str = "float32"  # float32 | float64
     processes: int = 2  # arms trained side by side
+    clip: bool = True  # film the trained policy where the environment can be drawn
     log_every: int = 10  # training episodes (continuous: batches) to a row of metrics.csv
 
     # discrete policies

@@ -104,7 +104,7 @@ def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
     torch.set_default_dtype(getattr(torch, config.precision))
     keys = replicas_of(config, own)
     path = run_path(config, "rl", config.case, name)
-    computed = settings(config, name, own, without=("lengths", "processes"))
+    computed = settings(config, name, own, without=("lengths", "processes", "clip"))
     with RunFolder(
         path,
         computed,
@@ -135,7 +135,7 @@ def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
             bar=bar,
         ) as tracker:
             run.run(folder, tracker)
-            if config.mode == "train":
+            if config.clip and config.mode == "train":
                 record(run, path / "clip.gif")
     return path
 
