@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from experiments import data
 from experiments.config import launch, register
+from experiments.processes import side_by_side
+from experiments.vae.compare import compare
 from experiments.vae.config import Vae
+from experiments.vae.results import export, results_path
 from experiments.vae.train import train
 
 BANNER = """
@@ -19,12 +24,17 @@ BANNER = """
 
 
 def run(config: Vae) -> None:
-    """Train every chosen estimator, one after the other."""
+    """Train every chosen estimator and write its results, or compare them at the same weights."""
     # A weight that decays to nothing ends in denormal numbers, ten times as slow as others.
     torch.set_flush_denormal(True)
     images = find_images(config)
+    if config.mode == "variance":
+        compare(config, images)
+        return
+    side_by_side(partial(train, config, images=images), list(config.estimators), config.processes)
     for name in config.estimators:
-        train(config, name, images)
+        export(config, name, images)
+    print(f"curves and summary.csv: {results_path(config, images)}", flush=True)
 
 
 def find_images(config: Vae) -> data.Images:

@@ -95,6 +95,8 @@ class Data:
 class Vae(Experiment):
     """experiments.vae: discrete VAEs on binary images."""
 
+    mode: str = "train"  # train | variance: all estimators at the weights of a RELAX run
+    processes: int = 1  # estimators trained side by side
     data: Data = field(default_factory=Data)
     model: str = "linear1"
     latents: int = 200
@@ -116,6 +118,8 @@ class Vae(Experiment):
         from experiments.vae.models import MODELS
 
         known(self.model, MODELS, "model")
+        known(self.mode, ("train", "variance"), "mode")
+        check(self.processes >= 1, f"processes={self.processes}: at least 1 is needed")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, SETTINGS, "estimator of the VAE")
@@ -131,6 +135,10 @@ class Vae(Experiment):
     def total_steps(self, images: int) -> int:
         """Steps of the whole run on so many training images."""
         return self.steps or self.epochs * (images // self.batch)
+
+    def case(self, images: data.Images) -> str:
+        """The folder of the runs and of their results: mnist-linear1"""
+        return f"{images.name}-{self.model}"
 
     def own(self, estimator: str) -> Any:
         """The estimator's settings: its dataclass's defaults under the YAML's and command's."""

@@ -21,17 +21,24 @@ CHUNK = 2**18  # numbers at once where flips go through the decoder: what a cach
 class Layer:
     """f and its relaxation for layer `layer` (from 0) of a VAE with one replica, on images x.
 
-    dist: the layer's Bernoulli, logits [B, D], constants. Bits are [..., B, D], f is [..., B].
+    dist: the layer's Bernoulli, logits [B, D], constants unless `attached` to the encoder. Bits are [..., B, D], f is [..., B].
     """
 
-    def __init__(self, vae: VAE, layer: int, x: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        vae: VAE,
+        layer: int,
+        x: Tensor,
+        generator: torch.Generator,
+        attached: bool = False,
+    ) -> None:
         self.vae, self.layer, self.x, self.generator = vae, layer, x[None], generator
         self.smooth = layer == vae.depth - 1  # f may be relaxed: no bits above that jump
         self.cheap_flips = vae.depth == 1 and len(vae.decoder[0].layers) == 1
         self.latents: list[Tensor] = []
         self.logits: list[Tensor] = []
         below = self.x
-        with torch.no_grad():
+        with torch.set_grad_enabled(attached):
             self.redraw()
             for k in range(layer + 1):
                 self.logits.append(vae.encode(k, below))

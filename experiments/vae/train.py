@@ -27,34 +27,29 @@ WEIGHTS, ORDER, NOISE, MEASURING = range(4)
 
 def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
     """Train, resume or skip; returns the summary."""
-    own = config.own(name)
-    case = f"{images.name}-{config.model}"
-    path = run_path(config, "vae", case, name)
-    plain = settings(config, name, own)
-    plain["data"] = {"name": images.name, "binarization": config.data.binarization}
     steps = config.total_steps(len(images.train))
-    free = ("steps", "epochs", "iwae_samples", "pictures")
-    with RunFolder(path, plain, free, config.fresh, config.save_every) as folder:
+    with run_folder(config, name, images) as folder:
         if folder.finished(steps):
-            print(f"{path} is finished, {steps} steps: skipped", flush=True)
+            print(f"{folder.path} is finished, {steps} steps: skipped", flush=True)
             return folder.summary()
         run = Run(config, name, images)
         if state := folder.load():
             run.load_state_dict(state)
         else:
             run.warm_up()
-        print(f"{path}: {run.plan(steps - folder.step)}", flush=True)
+        print(f"{folder.path}: {run.plan(steps - folder.step)}", flush=True)
         with Tracker(
             folder,
             keys={"lr": run.rates, "seed": run.seeds},
             metrics=run.metrics,
             steps=steps,
             tracking=config.tracking,
-            group=f"vae-{config.preset}-{case}",
+            group=f"vae-{config.preset}-{config.case(images)}",
             job_type=name,
-            name="-".join(["vae", case, path.name]),
+            name="-".join(["vae", config.case(images), folder.path.name]),
             rows="each",
             runs=config.runs,
+            bar=config.processes == 1,
         ) as tracker:
             for step in range(folder.step + 1, steps + 1):
                 run.step(step)
@@ -65,6 +60,16 @@ def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
             summary = run.summary()
             tracker.finish(summary, headline(summary))
         return folder.summary()
+
+
+def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
+    """The estimator's run folder; what is measured beside training may change on resuming."""
+    plain = settings(config, name, config.own(name))
+    plain["data"] = {"name": images.name, "binarization": config.data.binarization}
+    del plain["mode"]
+    free = ("steps", "epochs", "iwae_samples", "pictures")
+    path = run_path(config, "vae", config.case(images), name)
+    return RunFolder(path, plain, free, config.fresh, config.save_every)
 
 
 class Run:
