@@ -74,8 +74,7 @@ class RunFolder:
             self._lock = open(self.path / "lock", "a+")
         try:
             self._take_lock()
-            if self.fresh:
-                self._clear()
+            self._clear()
             self._compare_config()
         except BaseException:
             self._lock.close()
@@ -115,10 +114,14 @@ class RunFolder:
         return True
 
     def _clear(self) -> None:
+        """Remove what a killed process was just writing; with `fresh` everything."""
         with disk_errors(self.path, "empty"):
-            for name in OURS:
-                (self.path / name).unlink(missing_ok=True)
-            shutil.rmtree(self.path / "media", ignore_errors=True)
+            for torn in self.path.glob("*.tmp"):
+                torn.unlink()
+            if self.fresh:
+                for name in OURS:
+                    (self.path / name).unlink(missing_ok=True)
+                shutil.rmtree(self.path / "media", ignore_errors=True)
 
     def _compare_config(self) -> None:
         """Refuse another configuration with the difference; write ours where there is none."""

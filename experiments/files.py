@@ -23,12 +23,20 @@ def disk_errors(path: Path, what: str):
         raise UserError(f"cannot {what} {path}: {reason}") from error
 
 
+def writable(folder: Path) -> None:
+    """Make the folder now: better told before hours of work than after them."""
+    with disk_errors(folder, "make"):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write into {folder}: it is read-only; name another with results=")
+
+
 def write_whole(path: Path, data: bytes, keep: Path | None = None) -> None:
     """Write `data` under a temporary name, make sure that it is on disk, then rename it.
 
     The file that was there is kept as `keep`. Between the two renames only that one is there.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may write it too
     try:
         with open(temporary, "wb") as file:
             file.write(data)

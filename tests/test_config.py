@@ -81,6 +81,24 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, run_dirs, tmp_path, argument
     assert not list(tmp_path.glob("results/**/*.csv"))
 
 
+@pytest.mark.parametrize("place", ["runs", "results"])
+def test_a_folder_that_cannot_be_made(monkeypatch, capsys, run_dirs, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    base = ["preset=toy/smoke", "estimator=[relax]", *run_dirs, "processes=1"]
+    status, line = command(monkeypatch, capsys, *base, f"{place}={tmp_path / 'file'}")
+    assert status == 2 and "\n" not in line
+    assert f"cannot make {tmp_path / 'file'}" in line and "Not a directory" in line
+
+
+def test_a_read_only_results_folder_is_told_before_the_work(
+    monkeypatch, capsys, run_dirs, tmp_path
+):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    status, line = command(monkeypatch, capsys, "preset=toy/smoke", *run_dirs)
+    assert status == 2 and "read-only" in line and "results=" in line
+    assert not list(tmp_path.glob("runs/**/metrics.csv"))
+
+
 def test_a_gpu_that_is_not_there(monkeypatch, capsys, run_dirs):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     status, line = command(monkeypatch, capsys, "device=cuda", *run_dirs)

@@ -85,7 +85,10 @@ def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
     assert (smoke / "results" / "toy" / "smoke" / "t0.499" / "relax-fast.csv").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
     arguments = ["tracking=disabled", "save_every=0"]
     process = toy(tmp_path, *arguments)
