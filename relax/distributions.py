@@ -250,7 +250,8 @@ class Bernoulli(Discrete):
     def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor) -> Tensor:
         # dz_tilde/dtheta = sigmoid(k) sigmoid(s theta), where sigmoid(k) = 1 - exp(-|z_tilde|) and
         # sigmoid(s theta) = p(b|theta) = 1 - |score|.
-        return grad * torch.expm1(-z_tilde.abs()) * (self.score(b).abs() - 1)
+        slope = torch.expm1(-z_tilde.abs()) * (self.score(b).abs() - 1)
+        return grad * slope
 
     def score_z(self, z: Tensor) -> Tensor:
         return torch.tanh((z - self.theta.detach()) / 2)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from relax.estimators.estimate import Estimate, weighted
+from relax.estimators.estimate import Estimate, total, weighted
 
 
 def backward(
@@ -37,16 +37,19 @@ def backward(
         grads = torch.autograd.grad(objective, phi, allow_unused=True, retain_graph=True)
         for p, grad in zip(phi, grads, strict=True):
             if grad is not None:
-                p.grad = grad if p.grad is None else p.grad + grad
-    outputs, weights = [], []
-    for tensor, weight in weighted(layers):
-        if tensor.requires_grad:  # a black-box value has no graph
-            outputs.append(tensor)
-            weights.append(weight)
-    if outputs:
-        torch.autograd.backward(outputs, weights)
-    elif not phi:
+                _accumulate(p, grad)
+    pairs = weighted(layers)
+    if not (pairs or phi):
         raise ValueError("nothing to differentiate: neither theta nor f(b) requires a gradient")
+    if all(tensor.is_leaf for tensor, _ in pairs):  # the gradients are there: spare the engine
+        for tensor, weight in pairs:
+            _accumulate(tensor, weight)
+    else:
+        torch.autograd.backward(*map(list, zip(*pairs, strict=True)))
+
+
+def _accumulate(p: Tensor, grad: Tensor) -> None:
+    p.grad = grad if p.grad is None else p.grad + grad
 
 
 def variance_objective(
@@ -67,12 +70,12 @@ def variance_objective(
     layers = _layers(est)
     if variance_of is not None:
         return _grouped(layers, list(variance_of), groups)
-    rows = layers[0].rows
-    return torch.stack([_squares(e).sum() for e in layers]).sum() / rows
+    rows, objective = layers[0].rows, total([_squares(e).sum() for e in layers])
+    return objective / rows if rows > 1 else objective
 
 
 def _squares(est: Estimate) -> Tensor:
-    return est.grad.square() if est.objective is None else est.objective
+    return est.grad * est.grad if est.objective is None else est.objective
 
 
 def _grouped(layers: list[Estimate], params: list[Tensor], groups: Tensor | None) -> Tensor:

@@ -155,7 +155,9 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
     Leading axes of x are folded into its rows: broadcasting the weight over them would copy it.
     """
-    if weight.ndim == 2 or x.ndim <= 3:
+    if weight.ndim == 3 and x.ndim == 3:
+        return torch.bmm(x, weight)  # what @ comes to, after four views
+    if weight.ndim == 2 or x.ndim < 3:
         return x @ weight
     lead, (replicas, rows, features) = x.shape[:-3], x.shape[-3:]
     folded = x.reshape(-1, replicas, rows, features).movedim(0, 1).flatten(1, 2)

@@ -19,7 +19,7 @@ from relax.replicas import Linear, matmul
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     # name: (y = h(x), grad h'(x) from grad and y)
-    "tanh": (torch.tanh, lambda grad, y: torch.addcmul(grad, grad * y, y, value=-1)),
+    "tanh": (torch.tanh, lambda grad, y: grad - grad * y * y),
     "relu": (torch.relu, lambda grad, y: grad * (y > 0)),
     "elu": (torch.nn.functional.elu, lambda grad, y: grad * torch.where(y > 0, 1.0, y + 1)),
 }
@@ -56,11 +56,12 @@ class MLP(nn.Module):
         self.scale = nn.Parameter(torch.zeros(lead)) if zero_scale else None
 
     def forward(self, z: Tensor) -> Tensor:
-        return self._evaluate(z)[0]
+        return self._evaluate(z, self._sharpness(z))[0]
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz by the chain rule written out, last layer first."""
-        c, x, hidden = self._evaluate(z)
+        sharpness = self._sharpness(z)
+        c, x, hidden = self._evaluate(z, sharpness)
         *inner, last = self._linears
         slope = ACTIVATIONS[self.activation][1]
         grad = last.weight.transpose(-1, -2)  # [(R,) 1, hidden], the same for every row
@@ -68,22 +69,23 @@ class MLP(nn.Module):
             grad = grad * lift(self.scale, grad, 0)
         for linear, y in zip(reversed(inner), reversed(hidden), strict=True):
             grad = matmul(slope(grad, y), linear.weight.transpose(-1, -2))
-        if self.log_lambda is not None:
-            grad = ACTIVATIONS["tanh"][1](grad, x) * self._half_inverse_lambda(z)
+        if sharpness is not None:
+            grad = ACTIVATIONS["tanh"][1](grad, x) * sharpness
         return c, grad.expand_as(z)
 
     @property
     def _linears(self) -> list[Linear]:
         return cast(list[Linear], list(self.linears))
 
-    def _half_inverse_lambda(self, z: Tensor) -> Tensor:
-        """1 / (2 lambda), so that tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
-        assert self.log_lambda is not None
+    def _sharpness(self, z: Tensor) -> Tensor | None:
+        """1 / (2 lambda): tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
+        if self.log_lambda is None:
+            return None
         return lift(0.5 * torch.exp(-self.log_lambda), z, z.ndim - 3)
 
-    def _evaluate(self, z: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _evaluate(self, z: Tensor, sharpness: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
-        x = z if self.log_lambda is None else torch.tanh(z * self._half_inverse_lambda(z))
+        x = z if sharpness is None else torch.tanh(z * sharpness)
         act = ACTIVATIONS[self.activation][0]
         hidden = [x]
         *inner, last = self._linears
@@ -179,7 +181,8 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor:
     if x.ndim == 0:
         return x
     own = like.shape[leading:]
-    return x.reshape(x.shape + (1,) * (len(own) - x.ndim)).expand(own)
+    x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
+    return x if x.shape == own else x.expand(own)
 
 
 def _refused(name: str, why: str) -> str:

@@ -65,7 +65,10 @@ class Estimate:
 
 def surrogate(layers: Sequence[Estimate]) -> Tensor:
     """`Estimate.surrogate` of several layers, with the value that they share counted once."""
-    return total([(tensor * weight).sum() for tensor, weight in weighted(layers)])
+    pairs = weighted(layers)
+    if not pairs:
+        raise ValueError("nothing to differentiate: neither theta nor f(b) requires a gradient")
+    return total([(tensor * weight).sum() for tensor, weight in pairs])
 
 
 def weighted(layers: Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
