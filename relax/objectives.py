@@ -45,7 +45,7 @@ def backward(
         for tensor, weight in pairs:
             _accumulate(tensor, weight)
     else:
-        torch.autograd.backward(*map(list, zip(*pairs, strict=True)))
+        torch.autograd.backward([x for x, _ in pairs], [weight for _, weight in pairs])
 
 
 def _accumulate(p: Tensor, grad: Tensor) -> None:

@@ -97,10 +97,9 @@ def _per_row(est: Estimate) -> Tensor:
     return grad / est.rows if est.rows > 1 else grad.clone()
 
 
-def total(scalars: Sequence[Tensor]) -> Tensor:
+def total(scalars: list[Tensor]) -> Tensor:
     """The sum of scalars, one at least."""
-    first, *rest = scalars
-    return torch.stack(scalars).sum() if rest else first
+    return scalars[0] if len(scalars) == 1 else torch.stack(scalars).sum()
 
 
 def make_draw(
