@@ -21,7 +21,8 @@ CHUNK = 2**18  # numbers at once where flips go through the decoder: what a cach
 class Layer:
     """f and its relaxation for layer `layer` (from 0) of a VAE with one replica, on images x.
 
-    dist: the layer's Bernoulli, logits [B, D], constants unless `attached` to the encoder. Bits are [..., B, D], f is [..., B].
+    dist: the layer's Bernoulli, logits [B, D]; constants, unless `attached` to the encoder.
+    Bits are [..., B, D], f is [..., B].
     """
 
     def __init__(

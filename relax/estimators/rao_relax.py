@@ -83,7 +83,7 @@ def rao_relax(
     tail = torch.exp(n * torch.log1p(-noise.v))  # (1 - v)^n
     h, mean_h = b - s / 2 * tail, b - s / 2 / (n + 1)
     w, mean_w = q * n / 2 * tail, q * n / 2 / (n + 1)
-    c_h, dc = attached_slope(c or f, h, f_b.shape)
+    c_h, dc = attached_slope(c or f, h, f_b.shape, create_graph=c is not None or h.requires_grad)
     G = lift(gamma, b, lead) * G
     eta_b, eta_g = lift(eta, c_h, lead), lift(eta, b, lead)
     linear = (G * (h - mean_h)).flatten(c_h.ndim).sum(-1)  # G (h - E[h|b])
@@ -94,15 +94,22 @@ def rao_relax(
     return make_estimate(dist, draw, grad, f_b)
 
 
-def attached_slope(c: Surrogate, h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """c(h) and c'(h), both attached to phi, and through h to lambda."""
+def attached_slope(
+    c: Surrogate, h: Tensor, shape: torch.Size, create_graph: bool
+) -> tuple[Tensor, Tensor]:
+    """c(h) and c'(h), both attached to phi, and through h to lambda.
+
+    create_graph: whether c'(h) depends on phi; that of f at a fixed lambda does not.
+    """
     with torch.enable_grad():
         h = h if h.requires_grad else h.requires_grad_()
         if hasattr(c, "value_and_grad"):
             c_h, dc = c.value_and_grad(h)
         else:
             c_h = c(h)
-            (dc,) = torch.autograd.grad(c_h.sum(), h, create_graph=True, materialize_grads=True)
+            (dc,) = torch.autograd.grad(
+                c_h.sum(), h, create_graph=create_graph, retain_graph=True, materialize_grads=True
+            )
     same_shape("rao_relax", "c(h)", c_h, shape)
     return c_h, dc
 
