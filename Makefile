@@ -80,8 +80,12 @@ reproduce-toy: $(READY) ## 1 min | the toy figures, at the paper's settings (ano
 	$(PY) -m scripts.toy_figures $(PRESET) --t $(T)
 
 reproduce-vae: PRESET ?= quick
-reproduce-vae: $(READY) ## minutes | the discrete VAE: curves, figures and tables
-	$(PY) -m experiments.vae preset=vae/$(PRESET) $(ARGS)
+reproduce-vae: MODELS ?= $(if $(filter paper,$(PRESET)),linear1 linear2 nonlinear,linear1)
+reproduce-vae: $(READY) ## 15 min | the discrete VAE (MODELS='linear1 linear2'): curves, tables
+	@for model in $(MODELS); do set -ex; \
+		$(PY) -m experiments.vae preset=vae/$(PRESET) model=$$model $(ARGS); \
+	done
+	$(PY) -m scripts.vae_figures $(PRESET)
 
 reproduce-rl: PRESET ?= quick
 reproduce-rl: RL = $(PY) -m experiments.rl preset=rl/$(PRESET)
@@ -91,8 +95,8 @@ reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the 
 		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' seeds=2 frames=200000 $(ARGS); \
 		$(RL) env=lunarlander mode=grid seeds=2 frames=250000 $(ARGS); \
 	fi
-	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' seeds=10 $(ARGS)
-	$(RL) env=cartpole mode=variance seeds=1 frames=100000 $(ARGS)
+	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' $(if $(filter paper,$(PRESET)),seeds=10) $(ARGS)
+	$(RL) env=cartpole mode=variance seeds=1 $(ARGS)
 	$(RL) env=pendulum 'estimator=[a2c,lax]' $(ARGS)
 	$(RL) env=pendulum mode=variance 'estimator=[a2c,lax]' seeds=1 $(ARGS)
 	$(RL) env=lunarlander $(ARGS)
