@@ -1,0 +1,303 @@
+"""The VAE's figures and tables from its CSV files: python -m scripts.vae_figures quick
+
+For every case of the preset: -ELBO while training and on validation and the log-variance of the
+gradient, with the paper's curves over them, and results/vae/<preset>/<case>/table.md. With several
+learning rates the validation score against the rate; for preset=variance the estimators' variances
+at the same weights and the histograms of RELAX's terms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from experiments.errors import UserError, check
+from experiments.files import read_table, write_whole
+from scripts import style
+
+ORDER = ("reinforce", "nvil", "muprop", "concrete", "straight_through", "rebar", "relax")
+STEPS = {"mnist": 2083, "digits": 54}  # per epoch of 24
+
+
+def main(preset: str, results: Path) -> None:
+    folder = results / "vae" / preset
+    cases = sorted(case for case in folder.glob("*-*") if list(case.glob("*.csv")))
+    check(cases, f"{folder} holds no results: python -m experiments.vae preset=vae/{preset}")
+    style.use()
+    for case in cases:
+        stem = results / "figures" / f"vae-{preset}-{case.name}"
+        if (case / "variance.csv").exists():
+            variance_figure(case, Path(f"{stem}-estimators"))
+            if (case / "terms.csv").exists():
+                terms_figure(case, Path(f"{stem}-terms"))
+        elif len(np.unique(read_table(case / "summary.csv")["lr"])) > 1:
+            rates_figure(case, Path(f"{stem}-rates"))
+        else:
+            curves_figure(case, published(), Path(f"{stem}-curves"))
+        if (case / "summary.csv").exists():
+            write_whole(case / "table.md", table(preset, case, published()).encode())
+        print(f"{stem}-*.png")
+
+
+def published() -> dict:
+    """What the paper's figures and tables say."""
+    file = Path(__file__).parents[1] / "results" / "paper" / "vae.json"
+    return json.loads(file.read_text())
+
+
+def load(case: Path) -> dict[str, dict[str, np.ndarray]]:
+    """estimator -> the columns of its best learning rate, the usual estimators first."""
+    files = {file.stem: file for file in case.glob("*.csv") if file.stem != "summary"}
+    names = [*(n for n in ORDER if n in files), *sorted(files.keys() - {*ORDER})]
+    best = chosen(case)
+    tables = {name: read_table(files[name]) for name in names}
+    return {
+        name: {key: column[np.isclose(table["lr"], best[name])] for key, column in table.items()}
+        for name, table in tables.items()
+    }
+
+
+def chosen(case: Path) -> dict[str, float]:
+    """estimator -> the learning rate with the best validation -ELBO."""
+    return {row["estimator"]: float(row["lr"]) for row in best_rows(case)}
+
+
+def all_rows(case: Path) -> list[dict]:
+    """The rows of summary.csv, the usual estimators first."""
+    table = read_table(case / "summary.csv")
+    rows = [dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True)]
+    order = {name: i for i, name in enumerate(ORDER)}
+    return sorted(rows, key=lambda r: (order.get(r["estimator"], 99), r["estimator"], r["lr"]))
+
+
+def best_rows(case: Path) -> list[dict]:
+    """Of each estimator the row with the best validation -ELBO; a diverged rate has none."""
+    best: dict[str, dict] = {}
+    for row in all_rows(case):
+        held = best.get(row["estimator"])
+        if held is None or np.isnan(held["valid"]) or row["valid"] < held["valid"]:
+            best[row["estimator"]] = row
+    return list(best.values())
+
+
+def curve(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs [points], values [points, seeds]) where the metric was measured."""
+    seeds = len(np.unique(table["seed"]))
+    if name not in table:
+        return np.empty(0), np.empty((0, seeds))
+    values, epochs = table[name].reshape(-1, seeds), table["epoch"].reshape(-1, seeds)[:, 0]
+    there = ~np.isnan(values).all(axis=1)
+    return epochs[there], values[there]
+
+
+# ---- curves ----
+
+
+def curves_figure(case: Path, paper: dict, path: Path) -> None:
+    tables = load(case)
+    fig, axes = plt.subplots(1, 3, figsize=(1.3 * style.WIDTH, 4.2))
+    titles = (
+        "-ELBO while training, nats",
+        "-ELBO on validation, nats",
+        "log variance of the encoder's gradient",
+    )
+    series = paper.get(f"curves {case.name}", {}).get("series", {})
+    for ax, title, metric in zip(axes, titles, ("train", "valid", "variance_weights"), strict=True):
+        ax.set_title(title)
+        ax.set_xlabel("epoch")
+        ends = {}
+        for name, table in tables.items():
+            epochs, values = curve(table, metric)
+            if not len(epochs):
+                continue
+            values = np.log(values) if metric.startswith("variance") else values
+            median = style.band(ax, epochs, values, name, marker="." if len(epochs) < 8 else None)
+            ends[name] = (median[-1], f" {median[-1]:.1f}")
+        limits(ax, metric, tables)
+        last = max((table["epoch"].max() for table in tables.values()), default=1)
+        for name in ("rebar", "relax"):
+            line = series.get(f"{name} {metric}")
+            if line and name in tables:
+                x, y = np.array(line["x"]), np.array(line["y"])
+                style.paper(ax, x[x <= last], y[x <= last], name)
+        style.end_labels(ax, ends)
+    note = f"{case.name}, {settings(case)}"
+    if series and any(np.array(line["x"]).min() <= last for line in series.values()):
+        note += "; dashed: the paper's curves (one run)"
+    fig.suptitle(note, fontsize=10)
+    style.save(fig, path)
+
+
+def limits(ax, metric: str, tables: dict) -> None:
+    """Leave out the first steep epochs, so that the estimators can be told apart."""
+    if metric.startswith("variance"):
+        return
+    late = []
+    for table in tables.values():
+        epochs, values = curve(table, metric)
+        late.append(np.nanmax(values[epochs >= min(epochs.max() / 5, 10)], initial=-np.inf))
+        late.append(np.nanmin(values, initial=np.inf))
+    low, high = min(late), max(v for v in late if np.isfinite(v))
+    ax.set_ylim(low - 0.06 * (high - low), high + 0.03 * (high - low))
+
+
+def settings(case: Path) -> str:
+    rows = best_rows(case)
+    seeds = {int(row["seeds"]) for row in rows}
+    rates = {row["estimator"]: f"{float(row['lr']):g}" for row in rows}
+    same = len(set(rates.values())) == 1
+    told = next(iter(rates.values())) if same else ", ".join(f"{k} {v}" for k, v in rates.items())
+    many = "/".join(str(s) for s in sorted(seeds))
+    return f"batch 24, learning rate {told}, {many} seed{'s' if seeds != {1} else ''}"
+
+
+def rates_figure(case: Path, path: Path) -> None:
+    table = read_table(case / "summary.csv")
+    fig, ax = plt.subplots(figsize=(0.6 * style.WIDTH, 3.8))
+    ends = {}
+    for name in dict.fromkeys(table["estimator"].tolist()):
+        mine = table["estimator"] == name
+        order = np.argsort(table["lr"][mine])
+        x, y = table["lr"][mine][order], table["valid"][mine][order]
+        ax.plot(x, y, color=style.colour(name), marker="o", linewidth=2)
+        ends[name] = (y[-1], "")
+        best = np.nanargmin(y)
+        ax.annotate(f"{y[best]:.1f}", (x[best], y[best]), (0, -14), textcoords="offset points")
+    ax.set_xscale("log")
+    ax.margins(y=0.15)
+    ax.set_xlabel("learning rate")
+    epochs = int(table["steps"].max()) // STEPS.get(case.name.split("-")[0], 2083)
+    ax.set_title(f"validation -ELBO after {epochs} epochs, {case.name}")
+    style.end_labels(ax, ends)
+    style.save(fig, path)
+
+
+# ---- the same weights ----
+
+NAMES = {
+    "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
+    "rebar_tucker": "REBAR, Tucker's relaxation",
+    "relax_surrogate_only": "RELAX, surrogate of z only",
+}
+BIASED = ("concrete", "straight_through")
+
+
+def variance_figure(case: Path, path: Path) -> None:
+    table = read_table(case / "variance.csv")
+    order = np.argsort(table["variance_logits"])[::-1]
+    names, values = table["estimator"][order].tolist(), table["variance_logits"][order]
+    reference = table["variance_logits"][table["estimator"] == "reinforce_loo2"][0]
+    fig, ax = plt.subplots(figsize=(style.WIDTH, 4.2))
+    for y, (name, value) in enumerate(zip(names, values, strict=True)):
+        hatch = "///" if name in BIASED else None
+        ax.barh(y, value, color=style.colour(name.split("_")[0]), alpha=0.85, hatch=hatch)
+        ax.annotate(f" {value:,.0f}, {value / reference:.3g}x", (value, y), va="center", fontsize=9)
+    labels = [NAMES.get(name, style.label(name)) for name in names]
+    ax.set_yticks(
+        range(len(names)),
+        [f"{x} (biased)" * (n in BIASED) or x for n, x in zip(names, labels, strict=True)],
+    )
+    ax.set_xscale("log")
+    ax.set_xlim(right=values.max() * 20)
+    ax.set_xlabel("variance of one image's logit gradient, summed over the latents")
+    ax.set_title(f"Every estimator at the same weights, {case.name}; x: times leave-one-out's")
+    ax.grid(axis="y", visible=False)
+    style.save(fig, path)
+
+
+TERMS = {
+    "reinforce_f": "score of f\nunbiased, high variance",
+    "reinforce_c": "score of c\nbiased, high variance",
+    "reparam_c": "reparameterized c\nbiased, low variance",
+    "total": "RELAX: first - second + third\nunbiased, low variance",
+}
+
+
+def terms_figure(case: Path, path: Path) -> None:
+    table, spread = read_table(case / "terms.csv"), read_table(case / "terms_variance.csv")
+    width = np.diff(table["left"])[0]
+    fig, axes = plt.subplots(1, 4, figsize=(1.3 * style.WIDTH, 3.4), sharey=True)
+    for ax, (term, title) in zip(axes, TERMS.items(), strict=True):
+        density = table[term] / table[term].sum() / width
+        name = "relax" if term == "total" else "reinforce" if term == "reinforce_f" else "rebar"
+        ax.bar(table["left"], density, width, align="edge", color=style.colour(name))
+        value = spread["log_variance"][spread["term"] == term][0]
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel(f"log variance {value:.1f}")
+        ax.set_xlim(-3, 3)
+    axes[0].set_ylabel("density")
+    axes[0].set_yscale("log")
+    fig.suptitle(f"One coordinate of the gradient, {case.name}, 10 000 draws", fontsize=10)
+    style.save(fig, path)
+
+
+# ---- tables ----
+
+
+def table(preset: str, case: Path, paper: dict) -> str:
+    """Markdown: ours beside the paper's."""
+    head = f"Made by `python -m scripts.vae_figures {preset}` from the CSV files beside it; "
+    lines = [f"# {case.name}, preset {preset}", "", head + "-ELBO in nats, lower is better."]
+    lines += ["The paper's numbers are after 960 epochs, at its best rate.", ""]
+    lines += [*score_table(case, paper), ""]
+    return "\n".join([*lines, epochs_line(case, paper)]).rstrip() + "\n"
+
+
+def score_table(case: Path, paper: dict) -> list[str]:
+    columns = "estimator|rate|seeds|epochs|training|validation|test|validation, 100 samples"
+    columns += "|log variance|paper: training|paper: validation"
+    lines = [f"|{columns}|", "|" + "---|" * (columns.count("|") + 1)]
+    per_epoch = STEPS.get(case.name.split("-")[0], 2083)
+    for row in all_rows(case):
+        name = row["estimator"]
+        cells = [style.label(name), f"{row['lr']:g}", int(row["seeds"])]
+        cells += [f"{row['steps'] / per_epoch:.0f}"]
+        cells += [number(row, key) for key in ("train", "valid", "test", "valid_iwae")]
+        cells += [number(row, "log_variance_weights")]
+        cells += [paper[f"table {what}"].get(case.name, {}).get(name, "") for what in PAPER]
+        lines.append("|" + "|".join(str(cell) for cell in cells) + "|")
+    return lines
+
+
+PAPER = ("training", "validation")
+
+
+def number(row: dict, key: str) -> str:
+    value, error = row.get(key, np.nan), row.get(f"{key}_se", np.nan)
+    if not isinstance(value, float) or np.isnan(value):
+        return ""
+    told = isinstance(error, float) and not np.isnan(error)
+    return f"{value:.2f}" + (f" ± {error:.2f}" if told else "")
+
+
+def epochs_line(case: Path, paper: dict) -> str:
+    """How soon RELAX reaches REBAR's best validation score within the same budget."""
+    tables = load(case)
+    if not {"rebar", "relax"} <= tables.keys():
+        return ""
+    (x, rebar), (y, relax) = (curve(tables[name], "valid") for name in ("rebar", "relax"))
+    rebar, relax = rebar.mean(1), relax.mean(1)
+    first = np.flatnonzero(relax <= rebar.min())
+    when = f"after {y[first[0]]:.0f}" if len(first) else "not within these epochs"
+    line = f"REBAR's best validation score, {rebar.min():.2f}, comes after {x[rebar.argmin()]:.0f} "
+    line += f"epochs; RELAX reaches it {when}."
+    theirs = paper["table epochs"].get(case.name)
+    if theirs:
+        line += f" (Paper, of 960 epochs: {theirs['rebar']} and {theirs['relax'] or 'never'}.)"
+    return line
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", help="whose results: smoke, quick, rates, long, variance, paper")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    try:
+        main(arguments.preset, arguments.results)
+    except UserError as error:
+        sys.exit(f"error: {error}")
