@@ -143,9 +143,9 @@ def draw_variance(ax, tables, published) -> None:
         style.paper(ax, curve["x"], curve["y"], name)
     if {"relax", "reinforce"} <= levels.keys():
         ratio = np.exp(levels["reinforce"] - levels["relax"])
-        ax.set_title(f"ln Var[gradient]: RELAX's is 1/{round_number(ratio)}")
+        ax.set_title(f"ln Var[g]: RELAX 1/{round_number(ratio)} of REINFORCE")
     else:
-        ax.set_title("ln Var[gradient]: lower is better")
+        ax.set_title("ln Var[g]: lower is better")
     style.end_labels(ax, ends)
 
 

@@ -178,3 +178,21 @@ def test_figures_without_results_say_what_to_do(tmp_path):
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 1
     assert "make reproduce-toy PRESET=paper" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_committed_results_hold_what_is_claimed():
+    """t = .499 as in the paper's figure 1, and the easier t at step 5000."""
+    paper = ROOT / "results" / "toy" / "paper"
+    table = read_table(paper / "t0.499" / "summary.csv")
+    row = {name: i for i, name in enumerate(table["estimator"])}
+    assert table["seeds"][row["relax"]] == 200
+    assert 0.24905 < table["loss_median"][row["relax"]] < 0.24916
+    assert table["theta_max"][row["relax"]] < 0.5
+    assert table["log_variance_mean"][row["relax"]] < -12
+    assert table["log_variance_mean"][row["reinforce"]] == pytest.approx(-4.2, abs=0.1)
+    for t in (0.45, 0.49):
+        medians = {}
+        for name in ("relax", "reinforce"):
+            curve = read_table(paper / f"t{t}" / f"{name}.csv")
+            medians[name] = np.median(curve["loss"][curve["step"] == 5000]) - t**2
+        assert medians["relax"] < medians["reinforce"] / 4
