@@ -99,15 +99,22 @@ def start(path):
         os._exit(status)
 
 
+def modified(file):
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:  # it is being renamed
+        return 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_at_any_moment_and_started_again(tmp_path, whole, number):
     draw, statuses = random.Random(int(number)), []
     newest = tmp_path / "checkpoint.pt"
     for _ in range(8):
-        seen = newest.stat().st_mtime_ns if newest.exists() else 0
+        seen = modified(newest)
         child = start(tmp_path)
         deadline = time.monotonic() + 60
-        while not newest.exists() or newest.stat().st_mtime_ns == seen:
+        while modified(newest) in (0, seen):
             assert time.monotonic() < deadline
             time.sleep(0.0005)
             if os.waitpid(child, os.WNOHANG)[0]:
