@@ -32,7 +32,7 @@ from experiments.errors import UserError, check, known, positive
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What changes where and how a run is done, never what it computes.
-BOOKKEEPING = {"preset", "threads", "processes", "tag", "fresh", "save_every"}
+BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}
 BOOKKEEPING |= {"runs", "results", "tracking"}
 
 

@@ -76,18 +76,29 @@ class Batches:
 
     def at(self, step: int) -> Tensor:
         """The batch of this step; steps must be asked for in order."""
-        position = step % self.per_epoch
-        if position == 0 or self.order is None:
-            self.order = self.streams.rand(len(self.images.train)).argsort(-1)
-        return self._take(self.order[:, position * self.batch : (position + 1) * self.batch])
+        return self.take(*self.choose(step))
 
     def random(self) -> Tensor:
         """A batch drawn with replacement, outside the epochs' order."""
-        return self._take(self.streams.randint(len(self.images.train), self.batch))
+        index = self.streams.randint(len(self.images.train), self.batch)
+        return self.take(*self._with_noise(index))
 
-    def _take(self, index: Tensor) -> Tensor:
+    def choose(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Which images [R, B] make the batch of this step, and the noise that binarizes them."""
+        position = step % self.per_epoch
+        if position == 0 or self.order is None:
+            self.order = self.streams.rand(len(self.images.train)).argsort(-1)
+        index = self.order[:, position * self.batch : (position + 1) * self.batch]
+        return self._with_noise(index)
+
+    def take(self, index: Tensor, u: Tensor | None) -> Tensor:
+        """The batch that was chosen, [R, B, pixels]."""
         x = self.images.train[index]
-        return (self.streams.rand(*x.shape[1:]) < x).to(x.dtype) if self.images.dynamic else x
+        return x if u is None else (u < x).to(x.dtype)
+
+    def _with_noise(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        pixels = self.images.train.shape[-1]
+        return index, self.streams.rand(self.batch, pixels) if self.images.dynamic else None
 
     def state_dict(self) -> dict:
         return {"order": self.order, "streams": self.streams.state_dict()}

@@ -216,7 +216,8 @@ class Optimizer:
     @torch.no_grad()
     def load_state_dict(self, saved: dict) -> None:
         self.steps.copy_(saved["steps"])
-        self.set_lr(saved["lr"])
+        if torch.as_tensor(saved["lr"]).tolist() != torch.as_tensor(self.lr).tolist():
+            self.set_lr(saved["lr"])  # not otherwise: a captured graph reads the tensors of now
         for name, buffers in self.state.items():
             for buffer, value in zip(buffers, saved[name], strict=True):
                 buffer.copy_(value)
@@ -362,4 +363,4 @@ def _per_replica(lr: float | Tensor, p: Tensor) -> Tensor:
     rate = torch.as_tensor(lr, dtype=p.dtype, device=p.device)
     if rate.ndim > 1 or (rate.ndim and (p.ndim == 0 or len(p) != len(rate))):
         raise ValueError(f"{rate.numel()} learning rates for a parameter of shape {list(p.shape)}")
-    return rate.reshape(rate.shape + (1,) * (p.ndim - rate.ndim))
+    return rate.reshape(rate.shape + (1,) * (p.ndim - rate.ndim)).clone()

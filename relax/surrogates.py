@@ -77,13 +77,15 @@ class MLP(nn.Module):
     def _linears(self) -> list[Linear]:
         return cast(list[Linear], list(self.linears))
 
-    def _sharpness(self, z: Tensor) -> Tensor | None:
+    def _sharpness(self, z: Tensor) -> Tensor | float | None:
         """1 / (2 lambda): tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
         if self.log_lambda is None:
             return None
         return lift(0.5 * torch.exp(-self.log_lambda), z, z.ndim - 3)
 
-    def _evaluate(self, z: Tensor, sharpness: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _evaluate(
+        self, z: Tensor, sharpness: Tensor | float | None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
         x = z if sharpness is None else torch.tanh(z * sharpness)
         act = ACTIVATIONS[self.activation][0]
@@ -171,14 +173,13 @@ def relaxed(
     return c
 
 
-def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor:
+def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
     """x [*replicas] spread to multiply `like` [*leading axes, *replicas, ...]; a number stays one.
 
     It is spread over a replica's own axes first and over the leading ones by the product, so that
     its gradient is summed in the same order whatever the number of replicas.
     """
-    x = torch.as_tensor(x, dtype=like.dtype, device=like.device)
-    if x.ndim == 0:
+    if not isinstance(x, Tensor) or x.ndim == 0:
         return x
     own = like.shape[leading:]
     x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments import data
+from experiments.accelerate import GRAPH
 from experiments.config import Experiment, check, known, overlay, positive
 
 
@@ -111,13 +112,15 @@ class Vae(Experiment):
     variance_samples: int = 100
     iwae_samples: int = 100  # of the bound reported at the end; 0: not computed
     pictures: bool = True
-    compile: bool = False  # torch.compile: half a minute first, a fifth faster then
+    compile: bool = False  # torch.compile: half a minute first, a third faster then
+    graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
         super().check()
         from experiments.vae.models import MODELS
 
         known(self.model, MODELS, "model")
+        known(self.graph, GRAPH, "graph")
         known(self.mode, ("train", "variance"), "mode")
         check(self.processes >= 1, f"processes={self.processes}: at least 1 is needed")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")

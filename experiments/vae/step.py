@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 import relax as rx
+from experiments import accelerate
 from experiments.vae.estimators import Method, Noises
 from relax.estimators.estimate import surrogate
 from relax.replicas import Adam
@@ -25,7 +23,7 @@ class Step:
         self.model = Adam(method.vae.parameters(), lr, betas)
         phi = method.phi()
         self.phi = Adam(phi, lr * method.settings.lr_factor, betas) if phi else None
-        self.losses = compile_once(self._losses) if compiled else self._losses
+        self.losses = accelerate.compiled(self._losses) if compiled else self._losses
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:
         """Update both (phi alone with train_model=False); f(b) of the batch, [R, B]."""
@@ -64,10 +62,3 @@ class Step:
         self.model.load_state_dict(state["model"])
         if self.phi is not None:
             self.phi.load_state_dict(state["phi"])
-
-
-def compile_once(function: Callable) -> Callable:
-    """torch.compile for a function whose modules and shapes never change: nothing is checked again
-    before a call, which would cost half a millisecond each time."""
-    options = {"guard_filter_fn": lambda guards: [False] * len(guards)}
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)

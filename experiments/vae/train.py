@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import time
+from copy import deepcopy
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from experiments.accelerate import graphed, seconds_per_call
 from experiments.checkpoint import RunFolder
 from experiments.config import UserError, device, run_path, settings
 from experiments.data import Batches, Images
 from experiments.tracking import Tracker, duration
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import METHODS, Noises
 from experiments.vae.models import VAE
 from experiments.vae.pictures import save_pictures
 from experiments.vae.step import Step
@@ -35,9 +37,9 @@ def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
         run = Run(config, name, images)
         if state := folder.load():
             run.load_state_dict(state)
-        else:
-            run.warm_up()
         print(f"{folder.path}: {run.plan(steps - folder.step)}", flush=True)
+        if state is None:
+            run.warm_up()
         with Tracker(
             folder,
             keys={"lr": run.rates, "seed": run.seeds},
@@ -92,6 +94,7 @@ class Run:
         self.noise = self._streams(NOISE, place)
         self.batches = Batches(self.images, config.batch, self.order)
         self.running = torch.zeros(len(self.rates), device=place)  # sum of f since the epoch began
+        self.advance = graphed(self._advance, config.graph, place)
         self.diverged: dict[str, str] = {}  # row -> what was found
         self.seconds = 0.0
         pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
@@ -112,8 +115,12 @@ class Run:
     # ---- training ----
 
     def step(self, step: int) -> None:
-        x = self.batches.at(step - 1)
-        f_b = self.trainer(x, self.method.noise(self.config.batch, self.noise))
+        """Everything random is drawn here, the rest can be a CUDA graph."""
+        noise = self.method.noise(self.config.batch, self.noise)
+        self.advance(self.batches.choose(step - 1), noise)
+
+    def _advance(self, chosen: tuple[Tensor, Tensor | None], noise: Noises) -> None:
+        f_b = self.trainer(self.batches.take(*chosen), noise)
         self.running += f_b.mean(-1)
 
     def warm_up(self) -> None:
@@ -123,19 +130,15 @@ class Run:
             self.trainer(x, self.method.noise(self.config.batch, self.noise), train_model=False)
 
     def plan(self, steps: int) -> str:
-        """What lies ahead and about how long it takes, from a few steps that change nothing."""
-        streams = self._streams(MEASURING, self.running.device)
-        x = self.fixed_batch()
-        times = []
-        for _ in range(8):
-            start = time.perf_counter()
-            self.trainer.losses(x, self.method.noise(len(x[0]), streams))[0].backward()
-            times.append(time.perf_counter() - start)
-        self.trainer.zero_grad()
-        compiling = f" after {duration(times[0])} of compiling" if self.config.compile else ""
+        """What lies ahead and about how long it takes, from a few steps that are taken back."""
+        before = deepcopy(self.state_dict())
+        times = seconds_per_call(self.step, range(1, 13))
+        self.load_state_dict(before)
+        first = duration(times[0])
+        compiling = f", after {first} of compiling that are over" if self.config.compile else ""
         many = f"{len(self.rates)} replicas (rates x seeds), " if len(self.rates) > 1 else ""
-        seconds = 1.3 * steps * sorted(times)[len(times) // 2]  # the optimisers are the rest
-        return f"{many}{steps:,} steps, about {duration(seconds)}{compiling}"
+        about = duration(steps * median(times))
+        return f"{many}{steps:,} steps, about {about} and what is measured{compiling}"
 
     # ---- measuring ----
 

@@ -1,0 +1,110 @@
+"""torch.compile and CUDA graphs for a training step: two settings, the same step.
+
+What is compiled or captured must be a function of tensors whose shapes never change: random
+numbers are drawn before it, and it reads nothing back from the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from time import perf_counter
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.errors import check, known
+
+GRAPH = ("auto", "on", "off")
+
+
+def compiled(function: Callable) -> Callable:
+    """torch.compile of a function or bound method for one run.
+
+    torch keeps what it compiled with the code object, and comparing all that the function refers
+    to before every call would cost half a millisecond. So it gets a code object of its own, that
+    no other run shares, and only the tensors are compared.
+    """
+    plain = getattr(function, "__func__", function)
+    code, closure = plain.__code__.replace(), plain.__closure__
+    own = FunctionType(code, plain.__globals__, plain.__name__, plain.__defaults__, closure)
+    if isinstance(function, MethodType):
+        own = MethodType(own, function.__self__)
+    options = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+
+
+def graphed(step: Callable, mode: str, place: torch.device) -> Callable:
+    """The step behind a CUDA graph: with `auto` on a GPU only, `off` leaves it as it is."""
+    known(mode, GRAPH, "graph")
+    on_gpu = place.type == "cuda"
+    check(on_gpu or mode != "on", "graph=on: CUDA graphs need a GPU; use graph=auto or off")
+    return Graphed(step) if on_gpu and mode != "off" else step
+
+
+class Graphed:
+    """A step that is recorded as a CUDA graph and replayed: one launch instead of hundreds.
+
+    step(*inputs) gets tensors, or lists and tuples of them, and changes parameters, optimisers and
+    other tensors in place. Its first calls are made as they are, beside the main stream, so that
+    every buffer exists; all of them count as steps. What is recorded is not executed, and later
+    calls copy their inputs to where the graph reads them and replay it.
+
+    A graph keeps the learning rates with which it was recorded.
+    """
+
+    FIRST = 3
+
+    def __init__(self, step: Callable) -> None:
+        self.step, self.calls = step, 0
+        self.stream = torch.cuda.Stream() if torch.cuda.is_available() else None
+
+    def __call__(self, *inputs: Any) -> Any:
+        self.calls += 1
+        if self.calls <= self.FIRST:
+            return self.beside(inputs)
+        if self.calls == self.FIRST + 1:
+            self.inputs = deepcopy(inputs)
+            self.replay = self.record()
+        for own, given in zip(tensors(self.inputs), tensors(inputs), strict=True):
+            own.copy_(given)
+        self.replay()
+        return self.outputs
+
+    def beside(self, inputs: tuple) -> Any:
+        """A step as it is, on the stream that will record."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            outputs = self.step(*inputs)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return outputs
+
+    def record(self) -> Callable[[], None]:
+        """Record one step on this object's own inputs, without executing it."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream):
+            self.outputs = self.step(*self.inputs)
+        return graph.replay
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in nested lists and tuples; None and numbers are passed over."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for branch in tree:
+            yield from tensors(branch)
+
+
+def seconds_per_call(step: Callable, arguments: Iterable[Any]) -> list[float]:
+    """How long step(argument) takes for each of them, to the end of what it started on a GPU."""
+    times = []
+    for argument in arguments:
+        start = perf_counter()
+        step(argument)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(perf_counter() - start)
+    return times
