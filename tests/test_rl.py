@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,11 @@ from experiments.rl.discrete import Discrete
 from experiments.rl.gradients import buckets, mean_squared_norm, squared_norm
 from experiments.rl.loop import Run, Scores, replicas_of, train
 from experiments.rl.networks import ACTIVATIONS, Network, glorot
+from experiments.rl.report import ratio, restricted
 from experiments.rl.rollout import Batch, Observer, advantages, collect, discount, seeds_of
 from experiments.rl.variance import log_variance
 
+ROOT = Path(__file__).parents[1]
 STEPS, STATES, GAMMA = 3, 2, 0.9
 EPISODES, CHUNK = 300_000, 20_000
 
@@ -521,3 +526,44 @@ def test_seeds_of_counts_the_episodes_begun():
     first = next_seed(1)
     assert next_seed(1) != first
     assert played.tolist() == [0, 2]
+
+
+# ---- the command ----
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
+    found = command("experiments.rl", "preset=rl/smoke", "processes=1", *run_dirs)
+    assert found.returncode == 0, found.stderr
+    case = tmp_path / "results" / "rl" / "smoke" / "cartpole"
+    assert {"a2c.csv", "relax.csv", "a2c-solved.csv", "summary.csv"} <= {
+        file.name for file in case.iterdir()
+    }
+    drawn = command("scripts.rl_figures", "smoke", "--results", str(tmp_path / "results"))
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "results" / "figures" / "rl-smoke-cartpole.png").stat().st_size > 10_000
+    table = (case.parent / "solve.csv").read_text().splitlines()
+    assert table[0].startswith("case,estimator,seeds") and len(table) == 3
+
+
+def test_a_wrong_estimator_ends_in_one_line(run_dirs):
+    found = command("experiments.rl", "preset=rl/smoke", "env=pendulum", *run_dirs)
+    assert found.returncode == 2
+    assert "not for the continuous actions of pendulum" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_the_ratio_and_its_interval():
+    slow, fast = np.array([100.0, 120, 80, 100]), np.array([50.0, 60, 40, 50])
+    middle, low, high = ratio(slow, fast)
+    assert middle == 2
+    assert 1.5 < low < 2 < high < 2.6
+
+
+def test_a_seed_that_does_not_solve_counts_with_its_budget():
+    table = {"solved_frames": np.array([-1, 30]), "frames": np.array([100, 100])}
+    assert restricted(table).tolist() == [100, 30]
