@@ -28,7 +28,7 @@ GOALS = {
 }
 COLUMNS = (
     "case,estimator,seeds,frames,solved,solved_frames,solved_frames_se,ratio,ratio_low,ratio_high,"
-    "paper_ratio"
+    "solved_episodes,paper_episodes,paper_ratio"
 )
 
 
@@ -59,19 +59,19 @@ def load(case: Path, suffix: str = "") -> dict[str, dict[str, np.ndarray]]:
 
 
 def figure(root: Path, case: str, published: dict, path: Path) -> None:
-    measured = load(root / f"{case}-variance")
-    fig, axes = plt.subplots(1, 2 if measured else 1, figsize=(style.WIDTH, 4.4), squeeze=False)
-    arms = load(root / case)
-    draw_return(axes[0, 0], arms, published[f"return {case}"]["series"], case)
+    measured, arms = load(root / f"{case}-variance"), load(root / case)
+    fig, axes = plt.subplot_mosaic(
+        "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.6 if measured else 4.4)
+    )
+    draw_return(axes["A"], arms, published[f"return {case}"]["series"], case)
     if measured:
-        draw_variance(axes[0, 1], measured, published[f"log_variance {case}"]["series"])
+        draw_training(axes["B"], measured, published[f"log_variance {case}"]["series"])
+        draw_one_policy(axes["C"], measured["a2c"])
     seeds = max(len(np.unique(table["seed"])) for table in arms.values())
     keys = [plt.Line2D([], [], color="#555555", linewidth=2)]
     keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
-    names = [f"ours: mean and quartiles of {seeds} seeds", "the paper: mean of 5 seeds"]
-    if measured:
-        keys.append(plt.Line2D([], [], color="#555555", linewidth=2, linestyle=":"))
-        names.append("at the other's policy, same episodes")
+    names = [f"ours: mean and quartiles of {seeds} seeds (variance: 1 seed)"]
+    names.append("the paper: mean of 5 seeds")
     fig.legend(keys, names, loc="outside lower center", ncols=len(keys))
     style.save(fig, path)
 
@@ -100,32 +100,39 @@ def draw_return(ax, arms, published, case: str) -> None:
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     ax.axhline(goal, color="#333333", linewidth=0.8)
-    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
-    ax.annotate(f"solved: {goal}", (0.99, goal), **place)
     ax.set_xlabel("steps in the environment")
-    ax.set_title(f"{title}: return of an episode")
+    ax.set_title(f"{title}: return of an episode (solved: {goal})")
     right = max(max(curve["x"]) for curve in published.values())
     ax.set_xlim(0, max(right, *(by_frames(table)[0][-1] for table in arms.values())))
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, ends)
 
 
-def draw_variance(ax, measured, published) -> None:
-    """Each arm along its own training, and the other estimators at that arm's policies."""
+def draw_training(ax, measured, published) -> None:
+    """Each arm's log-variance along its own training, as the paper shows it."""
     ends = {}
     for name, table in measured.items():
-        for of in (key.removeprefix("logvar_") for key in table if key.startswith("logvar_")):
-            own = of == name
-            if of not in measured:
-                continue
-            style_of = {"linewidth": 2} if own else {"linewidth": 1.6, "linestyle": ":"}
-            ax.plot(table["episodes"], table[f"logvar_{of}"], color=style.colour(of), **style_of)
-            if own:
-                ends[of] = (table[f"logvar_{of}"][-3:].mean(), "")
+        values = table[f"logvar_{name}"]
+        ax.plot(table["episodes"], values, color=style.colour(name), linewidth=2)
+        ends[name] = (values[-3:].mean(), "")
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
+    finish_variance(ax, "ln Var[gradient], each in its own training", ends)
+
+
+def draw_one_policy(ax, table: dict[str, np.ndarray]) -> None:
+    """Every estimator at the policies of A2C's training, on the same episodes."""
+    ends = {}
+    for name in (key.removeprefix("logvar_") for key in table if key.startswith("logvar_")):
+        values = table[f"logvar_{name}"]
+        ax.plot(table["episodes"], values, color=style.colour(name), linewidth=1.6)
+        ends[name] = (values[-3:].mean(), "")
+    finish_variance(ax, "ln Var[gradient], all at A2C's policies", ends)
+
+
+def finish_variance(ax, title: str, ends: dict) -> None:
     ax.set_xlabel("training episode")
-    ax.set_title("ln Var of an episode's gradient")
+    ax.set_title(title)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, ends)
@@ -153,8 +160,9 @@ def solve_rows(case: Path, name: str, published: dict) -> list[list]:
         row = [name, arm, *counts, f"{when.mean():.0f}", f"{error:.0f}"]
         compared = "a2c" in times and arm != "a2c"
         row += [f"{x:.2f}" for x in ratio(times["a2c"], when)] if compared else [None] * 3
-        paper = theirs["a2c"] / theirs[arm] if arm in theirs and arm != "a2c" else None
-        rows.append([*row, None if paper is None else f"{paper:.2f}"])
+        row.append(f"{table['solved_episodes'].mean():.0f}" if done.all() else None)
+        paper = f"{theirs['a2c'] / theirs[arm]:.2f}" if arm in theirs and arm != "a2c" else None
+        rows.append([*row, theirs.get(arm), paper])
     return rows
 
 
