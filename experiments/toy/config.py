@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.accelerate import GRAPH
 from experiments.config import Experiment, device, overlay
 from experiments.errors import check, known, positive
 from experiments.toy.methods import OWN
@@ -24,11 +25,14 @@ class Toy(Experiment):
     variance_every: int = 50  # steps between measurements of the gradient's variance
     variance_samples: int = 1000  # fresh gradients in one measurement
     snapshots: list[int] = field(default_factory=lambda: [30, 2000])  # see relaxation.py
+    compile: bool = False  # torch.compile: half a minute first, twice as fast then
+    graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
     processes: int = 2  # estimators trained side by side (on a GPU one after the other)
 
     def check(self) -> None:
         super().check()
         check(math.isfinite(self.t), f"t={self.t}: a finite number is needed")
+        known(self.graph, GRAPH, "graph")
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
         for name in ("steps", "log_every", "variance_every", "processes"):

@@ -73,41 +73,48 @@ OWN: dict[str, type] = {"exact": Nothing} | {
 class Method:
     """An estimator bound to its own phi.
 
-    estimate: (f, dist, generator) -> Estimate.
+    name: of the estimator, for its kind of noise.
+    estimate: (f, dist, noise) -> Estimate, a pure function.
+    coupled: whether v is recovered from u, or not needed at all.
     phi: the module that minimises the variance; without parameters where there is none.
     readings: what to log of phi, name -> [R].
     surrogate: (f, dist) -> c as a function of z, where there is one.
     """
 
+    name: str
     estimate: Callable[..., rx.Estimate]
+    coupled: bool = True
     phi: nn.Module = field(default_factory=nn.Module)
     readings: Callable[[], dict[str, Tensor]] = dict
     surrogate: Callable[..., Callable[[Tensor], Tensor]] | None = None
+
+    def noise(self, dist: rx.Bernoulli, generator: rx.replicas.Streams) -> Any:
+        """What makes one estimate for every row of dist."""
+        return rx.noise(self.name, dist, generator=generator, coupled=self.coupled)
 
 
 def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method:
     """The method `name` with one replica per seed; the seeds are for phi's first values."""
     if name == "exact":
-        return Method(exact)
+        return Method("reinforce", exact)
     if name == "nvil":
         return _nvil(len(seeds), device)
     if name == "rebar":
         return _rebar(own, len(seeds), device)
     function = rx.ESTIMATORS[name].function
     if isinstance(own, Relax):
-        return _relax(function, own, seeds, device)
+        return _relax(name, own, seeds, device)
 
-    def estimate(f, dist, generator):
-        return function(f, dist, generator=generator, **vars(own))
+    def estimate(f, dist, noise):
+        return function(f, dist, noise=noise, **vars(own))
 
-    return Method(estimate)
+    return Method(name, estimate)
 
 
 def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
     phi = rx.surrogates.Scales(own.eta, own.lambda_, replicas).to(device)
 
-    def estimate(f, dist, generator):
-        noise = dist.noise(generator=generator, coupled=own.coupled)
+    def estimate(f, dist, noise):
         return rx.rebar(f, dist, eta=phi.eta, lambda_=phi.lambda_, noise=noise, coupled=own.coupled)
 
     def readings():
@@ -116,10 +123,10 @@ def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
     def relaxed(f, dist):  # without eta: what REBAR sees of f
         return rx.surrogates.relaxed(f, dist, 1.0, phi.lambda_)
 
-    return Method(estimate, phi, readings, relaxed)
+    return Method("rebar", estimate, own.coupled, phi, readings, relaxed)
 
 
-def _relax(function, own: Relax, seeds: list[int], device: torch.device) -> Method:
+def _relax(name: str, own: Relax, seeds: list[int], device: torch.device) -> Method:
     """RELAX, and dlax, whose noise is not coupled because it has no z~."""
     c = rx.surrogates.mlp(
         1,
@@ -129,30 +136,30 @@ def _relax(function, own: Relax, seeds: list[int], device: torch.device) -> Meth
         replicas=len(seeds),
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).to(device)
-    coupled = {"coupled": own.coupled} if function is rx.relax else {}
+    function = rx.ESTIMATORS[name].function
+    coupled = {"coupled": own.coupled} if name == "relax" else {}
 
-    def estimate(f, dist, generator):
-        noise = dist.noise(generator=generator, coupled=own.coupled)
+    def estimate(f, dist, noise):
         return function(f, dist, c=c, noise=noise, **coupled)
 
     def readings():
         return {"lambda": c.log_lambda.exp().flatten()}
 
-    return Method(estimate, c, readings, lambda f, dist: c)
+    return Method(name, estimate, own.coupled, c, readings, lambda f, dist: c)
 
 
 def _nvil(replicas: int, device: torch.device) -> Method:
     """NVIL without an input to look at: a learned constant per replica."""
     phi = nn.ParameterList([torch.zeros(replicas, 1, device=device)])
 
-    def estimate(f, dist, generator):
+    def estimate(f, dist, noise):
         baseline = phi[0].expand(dist.theta.shape[:-1])
-        return rx.nvil(f, dist, baseline=baseline, generator=generator)
+        return rx.nvil(f, dist, baseline=baseline, noise=noise)
 
-    return Method(estimate, phi)
+    return Method("nvil", estimate, phi=phi)
 
 
-def exact(f, dist: rx.Bernoulli, generator) -> rx.Estimate:
+def exact(f, dist: rx.Bernoulli, noise) -> rx.Estimate:
     """The true gradient, [f(1) - f(0)] theta (1 - theta): the limit that the others are held to."""
     b = torch.ones_like(dist.theta)
     one, zero = f(b), f(0 * b)

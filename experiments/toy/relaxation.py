@@ -30,7 +30,7 @@ SHOWN = 12  # seeds whose own curves are kept
 def learn(config: Toy) -> None:
     """Train phi at theta = .5 and keep c(z(u)) after each of config.snapshots steps."""
     own = {name: config.own(name) for name in ESTIMATORS}
-    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples")
+    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples", "compile")
     plain = settings(config, NAME, {k: asdict(v) for k, v in own.items()}, without=unused)
     path, steps = run_path(config, "toy", config.case, NAME), max(config.snapshots)
     with RunFolder(path, plain, free=(), fresh=config.fresh) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
+from experiments.accelerate import compiled, graphed
 from experiments.checkpoint import RunFolder
 from experiments.config import device, run_path, settings
 from experiments.toy.config import Toy
@@ -25,7 +27,7 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
     """Train one estimator, or go on with it, or skip what is finished."""
     own = config.own(name)
     path = run_path(config, "toy", config.case, name)
-    plain = settings(config, name, own, without=("snapshots",))
+    plain = settings(config, name, own, without=("snapshots", "compile"))
     with RunFolder(path, plain, fresh=config.fresh, every=config.save_every) as folder:
         if folder.finished(config.steps):
             print(f"{path}: finished before, {config.steps} steps", flush=True)
@@ -82,6 +84,11 @@ class Run:
         self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}
         if self.phi:
             self.optimizers["phi"] = rx.replicas.Adam(self.phi, config.phi_lr)
+        self.differentiate = self.backward
+        if config.compile:
+            loss = compiled(self.loss)
+            self.differentiate = lambda noise: loss(noise).backward()
+        self.advance = graphed(self.update, config.graph, place)
 
     def f(self, b: Tensor) -> Tensor:
         """(b - t)^2, [..., R, B, 1] -> [..., R, B]"""
@@ -89,17 +96,34 @@ class Run:
 
     def step(self, theta: bool = True) -> None:
         """One sample, one gradient, one step of both optimisers, or of phi's alone."""
-        est = self.estimate(self.logit, self.noise)
-        rx.backward(est, self.phi)
+        noise = self.method.noise(self.distribution(self.logit), self.noise)
+        self.advance(noise) if theta else self.update(noise, ["phi"])
+
+    def update(self, noise: Any, names: Sequence[str] = ("logit", "phi")) -> None:
+        """What can be a CUDA graph: a function of the noise alone."""
+        self.differentiate(noise)
         for name, optimizer in self.optimizers.items():
-            if theta or name == "phi":
+            if name in names:
                 optimizer.step()
             optimizer.zero_grad()
 
+    def backward(self, noise: Any) -> None:
+        est = self.method.estimate(self.f, self.distribution(self.logit), noise)
+        rx.backward(est, self.phi)
+
+    def loss(self, noise: Any) -> Tensor:
+        """A scalar whose gradient is what `rx.backward` gives, for torch.compile: phi stands
+        behind the objective alone, and theta behind the surrogate loss alone."""
+        est = self.method.estimate(self.f, self.distribution(self.logit), noise)
+        return est.surrogate() + rx.variance_objective(est) if self.phi else est.surrogate()
+
+    def distribution(self, logit: Tensor) -> rx.Bernoulli:
+        return rx.Bernoulli(logit, replicas=1, validate=False)
+
     def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
         """A gradient for every row of logit [R, B, 1]."""
-        dist = rx.Bernoulli(logit, replicas=1, validate=False)
-        return self.method.estimate(self.f, dist, generator)
+        dist = self.distribution(logit)
+        return self.method.estimate(self.f, dist, self.method.noise(dist, generator))
 
     @property
     def metrics(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from relax.distributions import (
@@ -150,9 +150,14 @@ def noise(
         estimator = get(estimator).function
     function, bound = _unwrap(estimator)
     if samples is None:
-        parameter = inspect.signature(function).parameters.get("samples")
-        samples = bound.get("samples", parameter.default if parameter else 1)
+        samples = bound.get("samples", _default_samples(function))
     return noise_maker(function)(dist, samples, generator, coupled)
+
+
+@lru_cache
+def _default_samples(function: Callable[..., Estimate]) -> int:
+    parameter = inspect.signature(function).parameters.get("samples")
+    return parameter.default if parameter else 1
 
 
 def noise_maker(estimator: Callable[..., Estimate]) -> Callable[..., Any]:
