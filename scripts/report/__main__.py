@@ -1,0 +1,91 @@
+"""Write results/README.md, results/report.html and README.md's table: python -m scripts.report"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from experiments.errors import UserError, check
+from experiments.files import write_whole
+from scripts.report import extras, rl, toy, vae, vae_tables
+from scripts.report.claims import RULE, Claim, overview
+from scripts.report.page import page
+from scripts.report.read import NOT_RUN, Results, markdown
+
+HEAD = """\
+# The paper beside this repository
+
+Backpropagation through the Void (Grathwohl, Choi, Wu, Roeder, Duvenaud, ICLR 2018): every figure
+and table, the paper's numbers beside ours. `make report` writes this page from the CSV files in
+this folder; no number and no verdict on our side is typed in. The paper's are kept in
+[paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
+natural. Unless a section says otherwise the runs were made on a CPU with one thread a process; what
+a GPU would take has not been measured. The same as one page to keep: [report.html](report.html).
+"""
+MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
+DIFFERENCES = Path(__file__).with_name("differences.md")
+
+
+def report(results: Results) -> str:
+    """results/README.md as text."""
+    families = [(toy.claims(results), toy.section), (vae.claims(results), vae_tables.section)]
+    families.append((rl.claims(results), rl.section))
+    everything = [claim for claims, _ in families for claim in claims]
+    parts = [
+        HEAD,
+        "## How a verdict is found\n",
+        RULE,
+        "## The claims\n",
+        counted(everything),
+        overview(everything),
+        *(section(results, claims) for claims, section in families),
+        DIFFERENCES.read_text(),
+        extras.section(results),
+    ]
+    return "\n".join(parts)
+
+
+def counted(claims: list[Claim]) -> str:
+    """Of how many claims what is found."""
+    verdicts = [claim.verdict for claim in claims]
+    kinds = ("reproduced", "partly", "not", NOT_RUN)
+    counts = ", ".join(f"{kind} {verdicts.count(kind)}" for kind in kinds)
+    return f"Of {len(claims)} claims: {counts}.\n"
+
+
+def small_table(results: Results) -> str:
+    """The table of the front page."""
+    rows = [*toy.headline(results), *vae.headline(results), *rl.headline(results)]
+    return markdown(("", "the paper", "ours"), rows)
+
+
+def with_table(readme: str, table: str) -> str:
+    """The front page with what stands between the two marks replaced."""
+    start, end = map(re.escape, MARKS)
+    check(re.search(f"{start}.*{end}", readme, re.S), f"README.md has lost its marks {MARKS}")
+    return re.sub(
+        f"{start}.*?{end}", lambda _: f"{MARKS[0]}\n\n{table}\n{MARKS[1]}", readme, flags=re.S
+    )
+
+
+def main(root: Path, front: Path) -> None:
+    results = Results(root)
+    check(results.paper, f"{root / 'paper'} holds no JSON files: the paper's numbers are missing")
+    text = report(results)
+    write_whole(root / "README.md", text.encode())
+    write_whole(root / "report.html", page(text, root).encode())
+    print(f"{root / 'README.md'}\n{root / 'report.html'}")
+    if front.exists():
+        write_whole(front, with_table(front.read_text(), small_table(results)).encode())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m scripts.report", description=__doc__)
+    parser.add_argument("results", nargs="?", type=Path, default=Path("results"))
+    folder = parser.parse_args().results
+    try:
+        main(folder, folder.parent / "README.md")
+    except UserError as error:
+        sys.exit(f"error: {error}")

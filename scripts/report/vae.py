@@ -1,0 +1,210 @@
+"""The VAE's claims, from the runs under results/vae: which estimator is ahead, and by how much."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.report.claims import Cell, Claim, Interval, difference, mean
+from scripts.report.read import Results, number, plus_minus
+
+DATA = {"mnist": "MNIST", "omniglot": "Omniglot"}
+MODELS = ("linear1", "linear2", "nonlinear")
+CASES = tuple(f"{data}-{model}" for data in DATA for model in MODELS)
+FULL = 2_000_000  # steps of the paper's runs
+PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where its curves end
+TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")
+SHORT = (("long", "mnist-linear1"), *(("quick", f"mnist-{model}") for model in MODELS))
+LABELS = {
+    "reinforce": "REINFORCE",
+    "nvil": "NVIL",
+    "muprop": "MuProp",
+    "concrete": "Concrete",
+    "straight_through": "straight-through",
+    "rebar": "REBAR",
+    "relax": "RELAX",
+}
+
+
+class Arm:
+    """One estimator at its best learning rate: its curves and its row of summary.csv."""
+
+    def __init__(self, table: dict, row: dict):
+        here = np.isclose(table["lr"], row["lr"])
+        self.row, self.steps = row, int(row["steps"])
+        self.table = {name: column[here] for name, column in table.items()}
+        self.seeds = len(np.unique(self.table["seed"]))
+
+    def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(epochs [points], values [points, seeds]) where it was measured."""
+        values = self.table[name].reshape(-1, self.seeds)
+        there = ~np.isnan(values).any(axis=1)
+        return self.table["epoch"].reshape(-1, self.seeds)[there, 0], values[there]
+
+    def at(self, name: str, epoch: float) -> np.ndarray | None:
+        """The values of all seeds at an epoch, None where it was not measured."""
+        epochs, values = self.curve(name)
+        found = np.flatnonzero(np.isclose(epochs, epoch))
+        return values[found[0]] if len(found) else None
+
+
+def arm(results: Results, preset: str, case: str, estimator: str) -> Arm | None:
+    table = results.table(f"vae/{preset}/{case}/{estimator}.csv")
+    rows = results.rows(f"vae/{preset}/{case}/summary.csv")
+    rows = [row for row in rows if row["estimator"] == estimator and np.isfinite(row["valid"])]
+    if table is None or not rows:
+        return None
+    return Arm(table, min(rows, key=lambda row: row["valid"]))
+
+
+def where(preset: str, case: str, found: Arm | None) -> str:
+    """MNIST linear1 (long, 100 epochs)"""
+    data, model = case.split("-")
+    length = f", {found.table['epoch'].max():.0f} epochs" if found else ""
+    name = "full length" if preset == "paper" else preset
+    return f"{DATA[data]} {model} ({name}{length})"
+
+
+def command(preset: str, case: str) -> str:
+    data, model = case.split("-")
+    given = f"preset=vae/{preset} model={model}"
+    given += " data=omniglot" if data == "omniglot" else ""
+    given += " 'estimator=[rebar,relax]'" if preset == "long" else ""
+    return f"python -m experiments.vae {given}"
+
+
+PLACES = (*(("paper", case) for case in CASES), *SHORT)
+
+
+def claims(results: Results) -> list[Claim]:
+    linear = [place for place in PLACES if not place[1].endswith("nonlinear")]
+    nonlinear = [place for place in PLACES if place[1].endswith("nonlinear")]
+    return [
+        Claim(
+            "RELAX converges faster than REBAR on every VAE",
+            "REBAR's training -ELBO minus RELAX's at the last epoch, nats.",
+            [training(results, *place) for place in PLACES],
+        ),
+        Claim(
+            "RELAX reaches the highest training ELBO of the five estimators (Table 1)",
+            "The best other estimator's training -ELBO minus RELAX's, nats.",
+            [best(results, *place) for place in PLACES if place[0] != "long"],
+        ),
+        Claim(
+            "RELAX is better on validation where the model is linear",
+            "REBAR's best validation -ELBO minus RELAX's, nats.",
+            [validation(results, *place) for place in linear],
+        ),
+        Claim(
+            "RELAX overfits more where the model is nonlinear",
+            "RELAX's best validation -ELBO minus REBAR's, nats.",
+            [validation(results, *place, sign=-1) for place in nonlinear],
+        ),
+        Claim(
+            "RELAX reaches REBAR's best validation score in fewer epochs (linear models)",
+            "RELAX's epochs over REBAR's. A seed that does not get there counts with all it had.",
+            [epochs(results, *place) for place in linear if place[0] != "quick"],
+        ),
+        terms(results),
+    ]
+
+
+def training(results: Results, preset: str, case: str) -> Cell:
+    """REBAR minus RELAX at the last epoch that both have."""
+    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
+    last, ours, full = PAPER_EPOCHS[case.split("-")[0]], None, False
+    if all(pair):
+        last = float(np.intersect1d(*(found.curve("train")[0] for found in pair))[-1])
+        ours = difference(*(found.at("train", last) for found in pair))
+        full = all(found.steps >= FULL for found in pair)
+    series = results.paper[f"curves {case}"]["series"]
+    lines = [series[f"{name} train"] for name in ("rebar", "relax")]
+    there = all(line["x"][0] <= last for line in lines)
+    theirs = [float(np.interp(last, line["x"], line["y"])) for line in lines]
+    paper = number(theirs[0] - theirs[1], 2) if there else "off the figure"
+    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
+
+
+def validation(results: Results, preset: str, case: str, sign: int = 1) -> Cell:
+    """REBAR minus RELAX, each seed at its best epoch; the paper's number is its table's."""
+    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
+    table = results.paper["table validation"][case]
+    ours, full = None, False
+    if all(pair):
+        lowest = [found.curve("valid")[1].min(axis=0) for found in pair[::sign]]
+        ours, full = difference(*lowest), all(found.steps >= FULL for found in pair)
+    paper = number(sign * (table["rebar"] - table["relax"]), 2)
+    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
+
+
+def best(results: Results, preset: str, case: str) -> Cell:
+    """The best of the others minus RELAX in training -ELBO at the end."""
+    names = TABLE_1 if preset == "paper" else ("concrete", "nvil", "rebar", "relax")
+    found = {name: arm(results, preset, case, name) for name in names}
+    table = results.paper["table training"][case]
+    paper = min(table[name] for name in names[:-1]) - table["relax"]
+    ours, full, note = None, False, ""
+    if all(found.values()):
+        ends = {name: f.curve("train")[1][-1] for name, f in found.items()}
+        second = min(names[:-1], key=lambda name: ends[name].mean())
+        ours, note = difference(ends[second], ends["relax"]), f"best other: {LABELS[second]}"
+        full = all(f.steps >= FULL for f in found.values())
+    place = where(preset, case, found["relax"])
+    return Cell(place, number(paper, 2), ours, above=0.0, full=full, note=note)
+
+
+def epochs(results: Results, preset: str, case: str) -> Cell:
+    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
+    table = results.paper["table epochs"][case]
+    ours = None
+    if all(pair):
+        (slow, rebar), (fast, relax) = (found.curve("valid") for found in pair)
+        seeds = range(min(rebar.shape[1], relax.shape[1]))
+        ours = mean(np.array([ratio(slow, rebar[:, s], fast, relax[:, s]) for s in seeds]))
+    full = all(found is not None and found.steps >= FULL for found in pair)
+    paper = f"{table['relax']} / {table['rebar']}"
+    return Cell(where(preset, case, pair[1]), paper, ours, below=1.0, full=full)
+
+
+def ratio(slow: np.ndarray, rebar: np.ndarray, fast: np.ndarray, relax: np.ndarray) -> float:
+    """Epochs until RELAX is as good as REBAR's best, over the epochs that REBAR took."""
+    there = fast[relax <= rebar.min()]
+    return float((there[0] if len(there) else fast[-1]) / slow[rebar.argmin()])
+
+
+def terms(results: Results) -> Claim:
+    """The histogram figure: the score term is noisy, the whole estimator is not."""
+    place = "vae/variance/mnist-linear1/"
+    rows = {row["term"]: row for row in results.rows(f"{place}terms_variance.csv")}
+    counts, ours = results.table(f"{place}terms.csv"), None
+    if rows and counts is not None:
+        value = rows["reinforce_f"]["log_variance"] - rows["total"]["log_variance"]
+        reach = 1.96 * 2 / counts["total"].sum() ** 0.5  # two log-variances of normal draws
+        ours = Interval(value, value - reach, value + reach)
+    theirs = results.paper["table terms"]
+    paper = np.log(theirs["reinforce_f"] / theirs["total"])
+    return Claim(
+        "The score term is noisy, and the control variate takes nearly all of its noise away",
+        "ln Var of the score term with f minus ln Var of the whole estimator, one coordinate; "
+        "the interval is over draws. The paper's is of 10 000 draws in the authors' repository.",
+        [Cell("MNIST linear1 after 6 000 steps", number(paper, 1), ours, above=0.0, digits=1)],
+    )
+
+
+def headline(results: Results) -> list[tuple[str, str, str]]:
+    """Rows of the README's small table."""
+    series, rows = results.paper["curves mnist-linear1"]["series"], []
+    for name in ("rebar", "relax"):
+        for metric, what in (("train", "training"), ("valid", "validation")):
+            found = arm(results, "long", "mnist-linear1", name)
+            values = found.at(metric, 100) if found else None
+            line = series[f"{name} {metric}"]
+            paper = number(np.interp(100, line["x"], line["y"]), 2)
+            text = f"VAE, MNIST linear1: {what} -ELBO at epoch 100, {LABELS[name]}"
+            rows.append((text, paper, number(None, 2) if values is None else spread(values)))
+    return rows
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean over seeds ± standard error."""
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
+    return plus_minus(values.mean(), error, 2)
