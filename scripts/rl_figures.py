@@ -59,7 +59,8 @@ def load(case: Path, suffix: str = "") -> dict[str, dict[str, np.ndarray]]:
 
 
 def figure(root: Path, case: str, published: dict, path: Path) -> None:
-    measured, arms = load(root / f"{case}-variance"), load(root / case)
+    measured = load(root / f"{case}-variance")
+    arms = {name: table for name, table in load(root / case).items() if name in ORDER}
     fig, axes = plt.subplot_mosaic(
         "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.6 if measured else 4.4)
     )
