@@ -1,0 +1,1 @@
+"""How fast is it: python -m scripts.bench (make bench)."""
