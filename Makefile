@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
 .PHONY: help setup lock test lint format certify reproduce-toy reproduce-vae reproduce-rl reproduce \
-	dashboard clean
+	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
 help: ## at once | this list
@@ -105,8 +105,21 @@ reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the 
 
 reproduce: reproduce-toy reproduce-vae reproduce-rl ## their sum | the three families, resuming what is unfinished
 
+report: $(READY) ## 10 s | the paper beside our results: results/README.md and report.html
+	$(PY) -m scripts.report
+
 dashboard: $(READY) ## at once | the curves: W&B's terminal dashboard, or the address when online
 	@$(PY) -m scripts.dashboard $(ARGS)
+
+torture: $(READY) ## 10 min | kill and harm runs, start them again, compare: results/robustness.md
+	$(PY) -m scripts.torture $(ARGS)
+
+# The paper's grid as a Hydra multirun; LAUNCHER=slurm on a cluster.
+sweep: FAMILY ?= vae
+sweep: PRESET ?= paper
+sweep: LAUNCHER ?= local
+sweep: $(READY) ## hours | the paper's grid, FAMILY=toy|vae|rl LAUNCHER=local|slurm: choice.csv
+	$(PY) -m scripts.sweep $(FAMILY) $(PRESET) --launcher $(LAUNCHER) $(ARGS)
 
 clean: ## at once | remove caches and builds; .venv, runs and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

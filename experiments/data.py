@@ -112,14 +112,13 @@ def load(name: str, root: str | Path = "data", binarization: str = "static") -> 
     """A data set by name. UserError: unknown name or binarization, missing or damaged files."""
     if binarization not in BINARIZATIONS:
         raise UserError(f"binarization={binarization}: known are {', '.join(BINARIZATIONS)}")
-    makers = {"mnist": _mnist, "omniglot": _omniglot, "digits": _digits}
-    if name not in makers:
-        raise UserError(f"data={name}: known are {', '.join(makers)}")
+    if name not in MAKERS:
+        raise UserError(f"data={name}: known are {', '.join(MAKERS)}")
     if binarization == "larochelle":
         if name != "mnist":
             raise UserError(f"binarization=larochelle exists for mnist only, not for {name}")
         return _larochelle(root)
-    return makers[name](root, binarization)
+    return MAKERS[name](root, binarization)
 
 
 def available(name: str, root: str | Path = "data") -> bool:
@@ -204,7 +203,7 @@ def _mnist(root: str | Path, binarization: str) -> Images:
             raise UserError(f"{path} holds {len(pixels[file]):,} images, not {count:,}")
     train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels.values())
     n_valid = len(test)  # the last 10 000 training images
-    return _split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+    return split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
 
 
 def _larochelle(root: str | Path) -> Images:
@@ -251,7 +250,7 @@ def _omniglot(root: str | Path, binarization: str) -> Images:
     train = train[np.random.RandomState(123).permutation(len(train))]
     n_valid = round(len(train) * 1_345 / 24_345)
     splits = [torch.from_numpy(s.astype(float)) for s in (train[:-n_valid], train[-n_valid:], test)]
-    return _split("omniglot", *splits, binarization)
+    return split("omniglot", *splits, binarization)
 
 
 def _digits(root: str | Path, binarization: str) -> Images:
@@ -260,10 +259,10 @@ def _digits(root: str | Path, binarization: str) -> Images:
 
     pixels = torch.from_numpy(load_digits().data / 16.0)
     pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
-    return _split("digits", pixels[:1297], pixels[1297:1547], pixels[1547:], binarization)
+    return split("digits", pixels[:1297], pixels[1297:1547], pixels[1547:], binarization)
 
 
-def _split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: str) -> Images:
+def split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: str) -> Images:
     """Binarizes once. With `dynamic` the training images stay intensities, the others do not."""
     generator = torch.Generator().manual_seed(STATIC_SEED)
 
@@ -275,3 +274,7 @@ def _split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: 
     train = train if dynamic else binary_train
     side = round(train.shape[1] ** 0.5)
     return Images(name, train, valid, test, train.mean(0), side, dynamic)
+
+
+# name -> (root, binarization) -> Images; another data set is another row
+MAKERS = {"mnist": _mnist, "omniglot": _omniglot, "digits": _digits}

@@ -1,6 +1,9 @@
 """The snippets of the README run as they stand."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,20 @@ def test_links_lead_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
     missing = [x for x in links if "://" not in x and not (README.parent / x).exists()]
     assert not missing
+
+
+def test_the_environment_of_the_readme_trains(tmp_path, run_dirs):
+    """Its class as a file, and the command below it, only shorter."""
+    code = next(code for code in snippets() if "gymnasium.register" in code)
+    (tmp_path / "corridor.py").write_text(code)
+    command = re.search(r"python -m (experiments\.rl .*corridor:.*)", README.read_text())[1]
+    command = re.sub(r"frames=\d+", "frames=400 seeds=1 estimator=[relax]", command)
+    answer = subprocess.run(
+        [sys.executable, "-m", *command.split(), *run_dirs],
+        cwd=README.parent,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "WANDB_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert list(tmp_path.rglob("relax-solved.csv"))

@@ -128,7 +128,7 @@ def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
             config.frames,
             config.tracking,
             group=f"rl-{config.case}",
-            job_type="train",
+            job_type=name,
             name=f"rl-{config.case}-{name}",
             rows=rows,
             runs=config.runs,

@@ -106,7 +106,9 @@ class Claim:
     def table(self) -> str:
         head = ("where", "the paper", "ours, 95 % interval", "claimed", "verdict")
         rows = [(c.where, c.paper, c.text, c.boundary, c.verdict) for c in self.cells]
-        return f"**{self.says}**: {self.verdict}. {self.number}\n\n{markdown(head, rows)}"
+        mixed = f" ({self.text})" if len({cell.verdict for cell in self.cells}) > 1 else ""
+        title = f"**{self.says}**: {self.verdict}{mixed}. {self.number}"
+        return f"{title}\n\n{markdown(head, rows)}"
 
 
 def overview(claims: list[Claim]) -> str:

@@ -157,7 +157,7 @@ def training(results: Results) -> str:
         rows.append([title(case), *cells])
     return (
         "### Training -ELBO after 2 000 000 steps (Table 1)\n\n"
-        f"`{command('paper', 'mnist-linear1')}`, and the other models; about a day each on a CPU. "
+        f"`{command('paper', 'mnist-linear1')}`, and the other models; days on a CPU. "
         "The paper's first three columns are copied there from Tucker et al. (2017).\n\n"
         + markdown(head, rows)
     )
@@ -210,8 +210,9 @@ def same_weights(results: Results) -> str:
     parts = [
         "### Variances at the same weights, and the histogram of the estimator's terms\n",
         "What the paper has no table of: a linear1 trained by RELAX for 6 000 steps, every "
-        "estimator's phi fitted there, its gradient drawn 400 times on 100 images. Variance per "
-        f"coordinate, mean over coordinates. `{run}`\n",
+        "estimator's phi fitted there, its gradient drawn 400 times on 100 images. Variance of "
+        "one image's gradient in the logits, summed over units, mean over images, and of the "
+        f"batch's in the encoder's weights, summed. `{run}`\n",
         results.picture(
             f"{stem}-estimators", "The estimators' variances at the same weights.", run
         ),

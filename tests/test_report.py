@@ -1,0 +1,179 @@
+"""The report: the same bytes twice, what is missing said and nothing else changed, one rule."""
+
+import re
+import shutil
+from dataclasses import replace
+from difflib import SequenceMatcher
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.report.__main__ import MARKS, main, report, small_table, with_table
+from scripts.report.claims import Cell, Claim, Interval, difference, mean, share
+from scripts.report.page import page
+from scripts.report.read import NOT_RUN, Results, markdown, number
+
+ROOT = Path(__file__).parent.parent
+FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of results/ that a test may write to, beside a front page."""
+    place = tmp_path_factory.mktemp("copy") / "results"
+    shutil.copytree(ROOT / "results", place, ignore=shutil.ignore_patterns("*.pdf", "*.gif"))
+    (place.parent / "README.md").write_text(FRONT)
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(copy) -> tuple[Results, str]:
+    """The results, read once, and their report."""
+    results = Results(copy)
+    return results, report(results)
+
+
+# ---- what is committed ----
+
+
+def test_the_committed_pages_are_those_of_the_committed_results():
+    """Where this fails: make report."""
+    results = Results(ROOT / "results")
+    assert report(results) == (ROOT / "results/README.md").read_text()
+    front = (ROOT / "README.md").read_text()
+    assert with_table(front, small_table(results)) == front
+
+
+def test_twice_gives_the_same_bytes(copy):
+    files = [copy / "README.md", copy / "report.html", copy.parent / "README.md"]
+    main(copy, files[-1])
+    first = [file.read_bytes() for file in files]
+    main(copy, files[-1])
+    assert [file.read_bytes() for file in files] == first
+
+
+# ---- what is missing ----
+
+
+def one_per_folder() -> list[str]:
+    """Of every folder of results an estimator's file, and the certificates."""
+    found = {}
+    for file in sorted((ROOT / "results").rglob("*.csv")):
+        found.setdefault(file.parent, file)
+        if file.stem in ("relax", "lax", "summary"):
+            found[file.parent, file.stem] = file
+    return [str(file.relative_to(ROOT / "results")) for file in found.values()]
+
+
+@pytest.mark.parametrize("place", one_per_folder())
+def test_a_deleted_result_is_not_run_and_nothing_else_changes(copy, whole, place):
+    results, before = whole
+    kept = (copy / place).read_bytes()
+    (copy / place).unlink()
+    try:
+        read = {name: table for name, table in results._read.items() if name != place}
+        after = report(replace(results, _read=read))
+    finally:
+        (copy / place).write_bytes(kept)
+    old, new = before.splitlines(), after.splitlines()
+    for kind, _, _, first, last in SequenceMatcher(None, old, new, False).get_opcodes():
+        assert kind in ("equal", "replace")
+        assert kind == "equal" or all(NOT_RUN in line for line in new[first:last])
+
+
+def test_without_any_result_everything_is_not_run(copy, tmp_path):
+    """Also: no cell of any table is ever empty."""
+    shutil.copytree(copy / "paper", tmp_path / "paper")
+    text = report(Results(tmp_path))
+    assert "reproduced 0, partly 0, not 0" in text
+    assert not re.search(r"\| +\|", text)
+
+
+def test_no_cell_is_blank(whole):
+    assert not re.search(r"\| +\|", whole[1])
+    assert not re.search(r"\bnan\b", whole[1])
+
+
+def test_the_front_page_keeps_its_words():
+    table = markdown(("a", "b"), [("1", "2")])
+    once = with_table(FRONT, table)
+    assert once.startswith("# front") and "| 1 | 2 |" in once
+    assert with_table(once, table) == once
+
+
+# ---- the rule ----
+
+
+@pytest.mark.parametrize(
+    ("ours", "full", "verdict"),
+    [
+        (None, True, NOT_RUN),
+        (Interval(2.0, 1.5, 2.5), True, "reproduced"),
+        (Interval(2.0, 1.5, 2.5), False, "partly"),  # shorter than the paper's
+        (Interval(2.0, 0.5, 3.5), True, "partly"),  # the interval reaches over
+        (Interval(2.0), True, "partly"),  # one seed
+        (Interval(0.5, 0.1, 2.0), True, "not"),
+    ],
+)
+def test_the_verdict_of_a_cell(ours, full, verdict):
+    assert Cell("here", "2", ours, above=1.0, full=full).verdict == verdict
+    if ours:
+        turned = Interval(-ours.value, -ours.high, -ours.low)
+        assert Cell("here", "-2", turned, below=-1.0, full=full).verdict == verdict
+
+
+def test_the_verdict_of_a_claim():
+    good = Cell("a", "", Interval(2.0, 1.5, 2.5), above=1.0)
+    bad = Cell("b", "", Interval(0.0, -1.0, 0.5), above=1.0)
+    none = Cell("c", "", None, above=1.0)
+    found = {Claim("", "", cells).verdict for cells in ([good], [good, good])}
+    assert found == {"reproduced"}
+    assert Claim("", "", [bad, bad]).verdict == "not"
+    assert Claim("", "", [none]).verdict == NOT_RUN
+    assert Claim("", "", [good, none]).verdict == "partly"
+    assert Claim("", "", [good, none]).text == f"reproduced: a; {NOT_RUN}: c"
+
+
+def test_intervals_cover_the_truth_in_19_of_20_cases():
+    rng = np.random.default_rng(0)
+    hits = {"mean": 0, "difference": 0, "share": 0}
+    for _ in range(1000):
+        a, b = rng.normal(1.0, 1.0, 5), rng.normal(0.0, 3.0, 8)
+        found = {"mean": (mean(a), 1.0), "difference": (difference(a, b), 1.0)}
+        found["share"] = share(rng.random(200) < 0.7), 0.7
+        for name, (interval, truth) in found.items():
+            hits[name] += interval.low <= truth <= interval.high
+    assert all(930 <= count <= 970 for count in hits.values()), hits
+
+
+def test_numbers():
+    assert number(None, 2) == number(float("nan"), 2) == NOT_RUN
+    assert number(-0.001, 1) == "0.0"
+    assert number(250_000, 0) == "250 000"
+
+
+# ---- the page ----
+
+
+class Links(HTMLParser):
+    """What a page points to."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.tags = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.found += [value for name, value in attrs if name in ("src", "href")]
+
+
+def test_the_page_needs_nothing_else(copy, whole):
+    links = Links()
+    text = page(whole[1], copy)
+    links.feed(text)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links.found)
+    assert not links.tags & {"script", "link", "iframe"}
+    assert "url(" not in text and "@import" not in text
+    assert all(f'id="{link[1:]}"' in text for link in links.found if link.startswith("#"))
