@@ -322,6 +322,7 @@ def test_divergence_names_step_and_tensor_and_the_others_go_on(run_dirs, digits,
 
 def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):
     command = [sys.executable, "-m", "experiments.vae", "preset=vae/smoke", "data=digits"]
+    command += ["estimator=[rebar,relax]", "processes=2"]
     made = subprocess.run([*command, *run_dirs], capture_output=True, text=True, cwd=ROOT)
     assert made.returncode == 0, made.stderr
     assert "validation -ELBO" in made.stdout
@@ -334,7 +335,7 @@ def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):
 
 
 def test_all_estimators_at_the_same_weights(run_dirs, digits, monkeypatch):
-    for name, value in (("FIT", 30), ("DRAWS", 20), ("ROWS", 50), ("ROUNDS", 2), ("IMAGES", 5)):
+    for name, value in (("FIT", 9), ("DRAWS", 9), ("ROWS", 50), ("ROUNDS", 2), ("IMAGES", 5)):
         monkeypatch.setattr(comparison, name, value)
     comparison.compare(config(run_dirs, mode="variance"), digits)
     places = dict(item.split("=", 1) for item in run_dirs)

@@ -96,7 +96,6 @@ class Run:
         self.running = torch.zeros(len(self.rates), device=place)  # sum of f since the epoch began
         self.advance = graphed(self._advance, config.graph, place)
         self.diverged: dict[str, str] = {}  # row -> what was found
-        self.seconds = 0.0
         pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
         self.scales = pairs if hasattr(self.method, "scales") else []
         variance = ["variance_logits", "variance_weights"] if config.variance_every else []
@@ -152,7 +151,8 @@ class Run:
             "train": self.running / (step % per_epoch or per_epoch),
             "epoch": round(epoch, 3),
         }
-        self.running.zero_()
+        if step % per_epoch == 0:  # a run that ends inside an epoch may be continued
+            self.running.zero_()
         self.watch(step, values["train"], tracker)
         if epoch % config.evaluate_every == 0 or last:
             values["valid"] = evaluate.negative_elbo(self.vae, self.images.valid, self.fresh())
