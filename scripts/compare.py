@@ -1,8 +1,9 @@
-"""python -m scripts.compare [--late 100000] [--draws 200] [--seconds 30]
+"""python -m scripts.compare [--late 100000] [--draws 200] [--seconds 20] [--fresh]
 
-Every estimator on the toys and on layers of the three VAE models, early and late in training:
-results/compare/comparison.csv, and curves.csv of training at equal time. Checkpoints that are not
-there are trained first, by the command that is printed. `python -m scripts.compare_figures` draws.
+Every estimator on the toys and on the layers of the three VAE models, early and late in training:
+results/compare/<problem>-<stage>.csv; and training at equal time: curves-<model>.csv. What is there
+already is skipped. Checkpoints that are not there are trained first, by the command that is
+printed. `python -m scripts.compare_figures` draws.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,9 +41,14 @@ RACERS = (
     "rao_relax-2",
     "reinmax",
 )
+RACED = ("linear1", "nonlinear")
+RATES = (1e-3, 3e-3)
+TOYS = {"bernoulli": compare.bernoulli_toy, "categorical": compare.categorical_toy}
+CURVE = ("model", "estimator", "lr", "seconds", "steps", "train")
 COLUMNS = (
     "problem",
     "stage",
+    "steps",
     "layer",
     "estimator",
     "unbiased",
@@ -55,6 +62,12 @@ COLUMNS = (
 )
 
 
+class Problem(NamedTuple):
+    labels: tuple  # problem, stage, steps, layer
+    measured: Any
+    stream: Callable[[], Any]  # others of its kind, to fit phi on
+
+
 def checkpoint(model: str, stage: str, steps: int) -> Path:
     """A REBAR-trained model after so many steps; trained or continued where it is not there."""
     settings = {"early": ["batch=100"], "late": ["batch=24"]}[stage]
@@ -62,44 +75,39 @@ def checkpoint(model: str, stage: str, steps: int) -> Path:
         *(sys.executable, "-m", "experiments.vae", "preset=vae/quick", f"model={model}"),
         *("estimator=[rebar]", "lr=[1e-3]", "data=mnist", "data.binarization=dynamic"),
         *(*settings, f"steps={steps}", f"tag={stage}", "variance_every=0", "iwae_samples=0"),
-        *("evaluate_every=10", "pictures=false", "tracking=disabled"),
+        *("evaluate_every=10", "pictures=false", "tracking=disabled", "results=runs/compare"),
     ]
     print(" ".join(["python", *command[1:]]), flush=True)
     subprocess.run(command, check=True)
     return Path(f"runs/vae/quick/mnist-{model}/rebar-{stage}/checkpoint.pt")
 
 
-def vae_problems(images: data.Images, late: int) -> Iterator[tuple[tuple, Any, Callable]]:
-    """(labels, problem on the fixed batch, stream of others to fit phi on) of every layer."""
-    for stage, steps in (("early", 1000), ("late", late)):
-        for model, (layers, _) in MODELS.items():
-            vae = VAE(model, images.mean.float(), generators=[torch.Generator()])
-            path = checkpoint(model, stage, steps)
-            vae.load_state_dict(torch.load(path, weights_only=False)["state"]["vae"])
-            vae.requires_grad_(False)
-            for layer in range(layers):
-                generator = torch.Generator().manual_seed(0)
-                x = images.train[:BATCH]
-                x = (torch.rand(x.shape, generator=generator) < x).to(x.dtype)
-                others = batches(images, 24, generator)
-                yield (
-                    (model, stage, layer + 1),
-                    Layer(vae, layer, x, generator),
-                    partial(_next_layer, vae, layer, others, generator),
-                )
+def vae_layers(images: data.Images, model: str, stage: str, steps: int) -> Iterator[Problem]:
+    """Every layer of a trained model on the fixed batch, and a stream of others to fit phi on."""
+    vae = VAE(model, images.mean.float(), generators=[torch.Generator()])
+    state = torch.load(checkpoint(model, stage, steps), weights_only=False)["state"]
+    vae.load_state_dict(state["vae"])
+    vae.requires_grad_(False)
+    for layer in range(vae.depth):
+        generator = torch.Generator().manual_seed(0)
+        x = images.train[:BATCH]
+        x = (torch.rand(x.shape, generator=generator) < x).to(x.dtype)
+        others = batches(images, 24, generator)
+        yield Problem(
+            (model, stage, steps, layer + 1),
+            Layer(vae, layer, x, generator),
+            partial(_next_layer, vae, layer, others, generator),
+        )
 
 
 def _next_layer(vae: VAE, layer: int, others: Iterator, generator: torch.Generator) -> Layer:
     return Layer(vae, layer, next(others), generator)
 
 
-def toy_problems() -> Iterator[tuple[tuple, Any, Callable]]:
-    for name, toy in (
-        ("bernoulli toy", compare.bernoulli_toy()),
-        ("categorical toy", compare.categorical_toy()),
-    ):
-        many = compare.Toy(toy.dist.with_theta(toy.dist.theta.expand(64, -1)), toy.f)
-        yield (name, "start", 1), toy, lambda many=many: many
+def toy(name: str) -> Iterator[Problem]:
+    one = TOYS[name]()
+    many = compare.Toy(one.dist.with_theta(one.dist.theta.expand(64, -1)), one.f)
+    yield Problem((name, "start", 0, 1), one, lambda: many)
 
 
 def measure_all(labels: tuple, problem: Any, stream: Callable, draws: int) -> list[dict]:
@@ -152,39 +160,43 @@ def write(path: Path, columns: tuple, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def race_all(images: data.Images, seconds: float) -> list[dict]:
-    """Training curves of the one-layer models at equal time."""
+def race_all(images: data.Images, model: str, seconds: float) -> list[dict]:
+    """Training curves of a one-layer model at equal time, at each rate."""
     rows = []
-    for model in ("linear1", "nonlinear"):
-        for name in RACERS:
-            for point in race(model, images, compare.CONTESTANTS[name], seconds):
-                values = (model, name, f"{point.seconds:.2f}", point.steps, f"{point.train:.3f}")
-                rows.append(dict(zip(CURVE, values, strict=True)))
-            print(model, name, point.steps, f"steps, -ELBO {point.train:.2f}", flush=True)
+    for name, lr in product(RACERS, RATES):
+        curve = race(model, images, compare.CONTESTANTS[name], seconds, lr=lr)
+        for point in curve:
+            values = (model, name, lr, f"{point.seconds:.2f}", point.steps, f"{point.train:.3f}")
+            rows.append(dict(zip(CURVE, values, strict=True)))
+        print(model, name, lr, curve[-1].steps, f"steps, -ELBO {curve[-1].train:.2f}", flush=True)
     return rows
-
-
-CURVE = ("model", "estimator", "seconds", "steps", "train")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.compare")
     parser.add_argument("--late", type=int, default=100_000, help="steps of the late checkpoints")
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=30, help="of training per curve")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--only", choices=("toys", "vae", "curves"), help="just this part")
+    parser.add_argument("--seconds", type=float, default=20, help="of training per curve")
+    parser.add_argument("--only", nargs="+", default=[], help="parts, such as linear1-early")
+    parser.add_argument("--fresh", action="store_true", help="do what is there again")
     args = parser.parse_args()
     torch.set_num_threads(1)
     images = data.load("mnist", "data", "dynamic").to(torch.device("cpu"))
-    if args.only != "curves":
-        problems = list(toy_problems())
-        if args.only != "toys":
-            problems += vae_problems(images, args.late)
-        rows = [row for problem in problems for row in measure_all(*problem, args.draws)]
-        write(args.out / "comparison.csv", COLUMNS, rows)
-    if args.only in (None, "curves"):
-        write(args.out / "curves.csv", CURVE, race_all(images, args.seconds))
+    problems: dict[str, Callable[[], Iterator[Problem]]] = {
+        f"{name}_toy-start": partial(toy, name) for name in TOYS
+    }
+    for (stage, steps), model in product({"early": 1000, "late": args.late}.items(), MODELS):
+        problems[f"{model}-{stage}"] = partial(vae_layers, images, model, stage, steps)
+    parts = [*problems, *(f"curves-{model}" for model in RACED)]
+    for part in args.only or parts:
+        path = OUT / f"{part}.csv"
+        if path.exists() and not args.fresh:
+            print(f"{path} is there: skipped", flush=True)
+        elif part in problems:
+            rows = [row for p in problems[part]() for row in measure_all(*p, args.draws)]
+            write(path, COLUMNS, rows)
+        else:
+            write(path, CURVE, race_all(images, part.split("-")[1], args.seconds))
 
 
 if __name__ == "__main__":

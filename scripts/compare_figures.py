@@ -1,0 +1,304 @@
+"""python -m scripts.compare_figures
+
+results/compare/*.csv drawn and put in tables: figures/compare.png (variance against time),
+figures/compare-curves.png (training at equal time) and compare/tables.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+
+from scripts import style
+
+RESULTS = Path("results")
+MODELS = ("linear1", "linear2", "nonlinear")
+STAGES = ("early", "late")
+NAMED = {  # the points that carry a name in the figure
+    "nvil": "NVIL",
+    "rloo-2": "RLOO",
+    "disarm-2": "DisARM",
+    "arms-3": "ARMS-3",
+    "double_cv-3": "Double CV-3",
+    "rodeo-3": "RODEO-3",
+    "rebar": "REBAR",
+    "relax": "RELAX",
+    "rao_relax-1": "rao_relax",
+    "rao_relax-2": "rao_relax-2",
+    "rao_relax-3": "rao_relax-3",
+    "local_expectation": "local expectation",
+    "concrete": "Concrete",
+    "reinmax": "ReinMax",
+}
+ABLATION = ("several_z-2", "pairs_relax-2")  # steps on the way, in the tables only
+LEFT_OUT = ("reinforce", "muprop", *ABLATION)  # of the figure
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def cells(rows: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """(problem, stage) -> estimator -> numbers; a model's layers are added up."""
+    found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
+    layers: dict = defaultdict(set)
+    for row in rows:
+        cell, name = (row["problem"], row["stage"]), row["estimator"]
+        layers[cell].add(row["layer"])
+        into = found[cell][name]
+        into["unbiased"] = float(row["unbiased"])
+        for key in ("variance", "bias2", "gradient2", "milliseconds", "evaluations"):
+            into[key] += float(row[key] or 0)
+        into["bias2_error"] = math.hypot(into["bias2_error"], float(row["bias2_error"] or 0))
+    for cell, estimators in found.items():
+        for into in estimators.values():
+            into["evaluations"] /= len(layers[cell])
+    return found
+
+
+# ---- figures ----
+
+
+def draw_cell(ax, estimators: dict[str, dict[str, float]]) -> None:
+    """Variance against time, log scales; a biased one's bar reaches to its mean squared error."""
+    texts = []
+    for name, m in estimators.items():
+        if name in LEFT_OUT:
+            continue
+        base, x, y = name.split("-")[0], m["milliseconds"], m["variance"]
+        colour = style.colour(base) if name in NAMED else "#BBBBBB"
+        face = colour if m["unbiased"] else "white"
+        ax.plot(x, y, "o", markersize=7 if name in NAMED else 4, color=colour, mfc=face, mew=1.5)
+        if not m["unbiased"] and m["bias2"] > 2 * m["bias2_error"]:
+            ax.plot([x, x], [y, y + m["bias2"]], "-_", color=colour, linewidth=1.5)
+        if name in NAMED:
+            texts.append((NAMED[name], x, y, colour))
+    ax.set(xscale="log", yscale="log")
+    ax.autoscale_view()
+    low, high = ax.get_ylim()
+    place_labels(ax, texts)
+    ax.set_ylim(low, high)
+
+
+def place_labels(ax, texts: list[tuple[str, float, float, str]]) -> None:
+    """Names right of their points, moved apart where they would overlap."""
+    ax.figure.canvas.draw()
+    to_pixels = ax.transData.transform
+    boxes: list[tuple[float, float, float, float]] = []
+    for text, x, y, colour in sorted(texts, key=lambda t: t[2]):
+        px, py = to_pixels((x, y))
+        width, height = 6.2 * len(text), 13
+        for dx, dy in ((8, -4), (8, 7), (8, -15), (-8 - width, -4), (8, 18), (8, -26), (-width, 9)):
+            box = (px + dx, py + dy, px + dx + width, py + dy + height)
+            if not any(overlap(box, other) for other in boxes):
+                break
+        boxes.append(box)
+        ax.annotate(
+            text,
+            (x, y),
+            xytext=(dx, dy),
+            textcoords="offset pixels",
+            color=colour,
+            fontsize=8,
+            va="bottom",
+        )
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def figure(found: dict) -> None:
+    present = [s for s in STAGES if any((m, s) in found for m in MODELS)]
+    fig, axes = plt.subplots(
+        len(present), len(MODELS), figsize=(13, 4.6 * len(present)), squeeze=False
+    )
+    for row, stage in zip(axes, present, strict=True):
+        for ax, model in zip(row, MODELS, strict=True):
+            ax.set_title(f"{model}, {stage}")
+            if (model, stage) in found:
+                draw_cell(ax, found[model, stage])
+    for ax in axes[-1]:
+        ax.set_xlabel("ms of CPU per estimate (100 images)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("variance of the logits' gradient")
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color="#555555", label="unbiased"),
+        Line2D(
+            [],
+            [],
+            marker="o",
+            linestyle="-",
+            color="#555555",
+            mfc="white",
+            label="biased; the bar adds its squared bias",
+        ),
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    style.save(fig, RESULTS / "figures" / "compare")
+
+
+def curves_figure(rows: list[dict[str, str]]) -> None:
+    """-ELBO in training against time, every estimator at the better of its rates."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    fig, axes = plt.subplots(1, len(models), figsize=(13, 4.8), squeeze=False)
+    for ax, model in zip(axes[0], models, strict=True):
+        ends = {}
+        for name, (_, curve) in best_rates(rows, model).items():
+            base = name.split("-")[0]
+            x, y = [p[0] for p in curve], [p[1] for p in curve]
+            line = "--" if name in ("rao_relax-2",) else "-"
+            ax.plot(x, y, line, color=style.colour(base), linewidth=1.8)
+            ends[name] = y[-1]
+        low = min(ends.values())
+        ax.set_ylim(low - 1, low + 30)
+        label_ends(ax, ends)
+        ax.set(title=model, xlabel="seconds of CPU, phi included", ylabel="-ELBO in training")
+    style.save(fig, RESULTS / "figures" / "compare-curves")
+
+
+def best_rates(rows: list[dict[str, str]], model: str) -> dict[str, tuple[str, list]]:
+    """estimator -> (lr, [(seconds, -ELBO)]) of the rate that ends lowest."""
+    curves: dict = defaultdict(list)
+    for row in rows:
+        if row["model"] == model:
+            point = float(row["seconds"]), float(row["train"])
+            curves[row["estimator"], row["lr"]].append(point)
+    best: dict = {}
+    for (name, lr), curve in curves.items():
+        if name not in best or curve[-1][1] < best[name][1][-1][1]:
+            best[name] = lr, curve
+    return best
+
+
+def label_ends(ax, ends: dict[str, float]) -> None:
+    low, high = ax.get_ylim()
+    names = sorted(ends, key=ends.get)
+    clipped = [min(ends[n], high) for n in names]
+    for name, y in zip(names, style.spread(clipped, 0.05 * (high - low)), strict=True):
+        ax.annotate(
+            f"{NAMED.get(name, name)} {ends[name]:.1f}",
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            color=style.colour(name.split("-")[0]),
+            va="center",
+            fontsize=9,
+        )
+
+
+# ---- tables ----
+
+
+def tables(found: dict) -> str:
+    parts = [HEAD, winners(found), by_cell(found, "variance"), by_cell(found, "time"), toys(found)]
+    return "\n".join(parts)
+
+
+HEAD = """# Every estimator compared
+
+Written by `python -m scripts.compare_figures` from comparison.csv (`make compare`).
+
+Variance of one estimate of the gradient in the logits, summed over units (and layers), mean over
+100 training images, at fixed weights. Early: 1 000 steps of REBAR at batch 100; late: 100 000 at
+batch 24; both at rate 1e-3. phi (eta, gamma, alpha, networks) is fitted on other images first. ms:
+CPU time of one estimate of the whole batch, one thread, without fitting phi. `-K` is the number of
+samples. Two layers: each measured with the other's noise fixed or drawn anew, and added up.
+"""
+MEASURES = {
+    "variance": lambda m: m["variance"],
+    "variance x evaluations": lambda m: m["variance"] * m["evaluations"],
+    "variance x ms": lambda m: m["variance"] * m["milliseconds"],
+}
+
+
+def vae_cells(found: dict) -> list[tuple[str, str]]:
+    return [(m, s) for s in STAGES for m in MODELS if (m, s) in found]
+
+
+def winners(found: dict) -> str:
+    """The best unbiased estimator per cell and measure, and the best of the others."""
+    lines = ["## The best unbiased estimator\n", "| | " + " | ".join(MEASURES) + " |"]
+    lines.append("|---" * (len(MEASURES) + 1) + "|")
+    for cell in vae_cells(found):
+        entries = []
+        for measure in MEASURES.values():
+            unbiased = {n: measure(m) for n, m in found[cell].items() if m["unbiased"]}
+            best = min(unbiased, key=unbiased.get)
+            others = {n: v for n, v in unbiased.items() if not n.startswith("rao_relax")}
+            second = min(others, key=others.get)
+            ratio = others[second] / unbiased[best]
+            entries.append(
+                f"{best} {unbiased[best]:.3g}; {second} {ratio:.2f}x"
+                if best != second
+                else f"**{best}** {unbiased[best]:.3g}"
+            )
+        lines.append(f"| {cell[0]}, {cell[1]} | " + " | ".join(entries) + " |")
+    lines.append(
+        "\nThe second name is the best that is not this repository's own; bold: it wins.\n"
+    )
+    return "\n".join(lines)
+
+
+def by_cell(found: dict, what: str) -> str:
+    """One row per estimator, one column per cell."""
+    cells_ = vae_cells(found)
+    names = list(dict.fromkeys(n for cell in cells_ for n in found[cell]))
+    title = {
+        "variance": "Variance, and bias^2 of the biased in units of the squared gradient",
+        "time": "Variance x ms (and ms)",
+    }[what]
+    lines = [f"## {title}\n", "| | evaluations | " + " | ".join(map(" ".join, cells_)) + " |"]
+    lines.append("|---" * (len(cells_) + 2) + "|")
+    for name in names:
+        row = []
+        for cell in cells_:
+            m = found[cell].get(name)
+            row.append("" if m is None else entry(m, what))
+        evaluations = next(found[c][name]["evaluations"] for c in cells_ if name in found[c])
+        lines.append(f"| {name} | {evaluations:g} | " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def entry(m: dict[str, float], what: str) -> str:
+    if what == "time":
+        return f"{m['variance'] * m['milliseconds']:.3g} ({m['milliseconds']:.2g})"
+    if m["unbiased"]:
+        return f"{m['variance']:.3g}"
+    share, error = m["bias2"] / m["gradient2"], m["bias2_error"] / m["gradient2"]
+    return f"{m['variance']:.3g}, {share:.2g} +- {error:.1g}"
+
+
+def toys(found: dict) -> str:
+    lines = [
+        "## The toys (exact gradients)\n",
+        "| | variance | bias^2 / gradient^2 |",
+        "|---|---|---|",
+    ]
+    for (problem, stage), estimators in found.items():
+        if stage != "start":
+            continue
+        lines.append(f"| **{problem}** | | |")
+        for name, m in estimators.items():
+            share, error = m["bias2"] / m["gradient2"], m["bias2_error"] / m["gradient2"]
+            lines.append(f"| {name} | {m['variance']:.3g} | {share:.2g} +- {error:.1g} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    style.use()
+    folder = RESULTS / "compare"
+    found = cells([row for path in sorted(folder.glob("[!c]*-*.csv")) for row in read(path)])
+    figure(found)
+    (folder / "tables.md").write_text(tables(found))
+    if curves := [row for path in sorted(folder.glob("curves-*.csv")) for row in read(path)]:
+        curves_figure(curves)
+
+
+if __name__ == "__main__":
+    main()
