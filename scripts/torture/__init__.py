@@ -1,0 +1,1 @@
+"""Runs killed and harmed in every way that we know, and what was left of them."""

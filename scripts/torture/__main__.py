@@ -1,0 +1,53 @@
+"""make torture: kill and harm runs for at most ten minutes and write results/robustness.md."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from experiments.files import write_table
+from scripts.torture import kills, report, victims
+from scripts.torture.faults import FAULTS, Outcome
+
+ENOUGH = 10  # kills of each family, whatever the time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill, harm, start again, compare.")
+    parser.add_argument("--kills", type=int, default=40, help="of every family")
+    parser.add_argument("--minutes", type=float, default=8, help="for the kills; faults add one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    args = parser.parse_args()
+    victims.prepare()
+    root = Path(tempfile.mkdtemp(prefix="torture-"))
+    killed = kills.torture(root, args.kills, args.minutes, args.seed)
+    harmed = [told(fault.try_on(root)) for fault in FAULTS]
+    write(args.results, killed, harmed)
+    count = kills.count(killed)
+    bad = [v for v in killed if not v.fine] + [o for o in harmed if o.result == "failed"]
+    print(f"{count.total()} kills, {len(bad)} troubles: {args.results}/robustness.md")
+    if bad or min(count[family] for family in victims.FAMILIES) < ENOUGH:
+        sys.exit(f"something did not hold, or took too long; the files are under {root}")
+    shutil.rmtree(root)
+
+
+def told(outcome: Outcome) -> Outcome:
+    print(f"{outcome.fault}: {outcome.result}", flush=True)
+    return outcome
+
+
+def write(results: Path, killed: list[kills.Victim], harmed: list[Outcome]) -> None:
+    place = results / "robustness"
+    write_table(place / "kills.csv", kills.COLUMNS, kills.table(killed))
+    rows = [[f'"{cell}"' for cell in astuple(outcome)] for outcome in harmed]
+    write_table(place / "faults.csv", [item.name for item in fields(Outcome)], rows)
+    report.write(results)
+
+
+if __name__ == "__main__":
+    main()
