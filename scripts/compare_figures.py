@@ -293,7 +293,8 @@ def toys(found: dict) -> str:
 def main() -> None:
     style.use()
     folder = RESULTS / "compare"
-    found = cells([row for path in sorted(folder.glob("[!c]*-*.csv")) for row in read(path)])
+    measured = [p for p in sorted(folder.glob("*-*.csv")) if not p.name.startswith("curves-")]
+    found = cells([row for path in measured for row in read(path)])
     figure(found)
     (folder / "tables.md").write_text(tables(found))
     if curves := [row for path in sorted(folder.glob("curves-*.csv")) for row in read(path)]:
