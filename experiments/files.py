@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,17 @@ def write_whole(path: Path, data: bytes, keep: Path | None = None) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(path: Path):
+    """One process at a time between here and the end of the block; the others wait."""
+    with disk_errors(path, "make"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def texts(values) -> list[str]:

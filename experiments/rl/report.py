@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.files import read_table, write_table
+from experiments.config import run_path
+from experiments.files import locked, read_table, write_table
 from experiments.rl.config import Rl
 
 POINTS = 100  # rows per seed that a figure needs
@@ -30,8 +31,10 @@ def write(config: Rl, folder: Path) -> None:
 def summarise(config: Rl) -> Path:
     """summary.csv over all the arms of the case that are there; its folder."""
     case = place(config)
-    rows = [row for file in sorted(case.glob("*-solved.csv")) for row in summary(file)]
-    write_table(case / "summary.csv", SUMMARY.split(","), rows)
+    lock = run_path(config, "rl", config.case, "summary").with_name("summary.lock")
+    with locked(lock):  # a sweep's cases write here side by side
+        rows = [row for file in sorted(case.glob("*-solved.csv")) for row in summary(file)]
+        write_table(case / "summary.csv", SUMMARY.split(","), rows)
     return case
 
 

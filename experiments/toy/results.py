@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import run_path
-from experiments.files import read_table, texts, write_table
+from experiments.files import locked, read_table, texts, write_table
 from experiments.toy.config import Toy
 
 CURVES = ("loss", "theta", "log_variance")
@@ -86,10 +86,11 @@ def export(config: Toy, estimator: str) -> None:
     row = {"estimator": run.name, **asdict(summarise(run / "metrics.csv"))}
     rows = {run.name: ["" if value is None else value for value in row.values()]}
     summary = place / "summary.csv"
-    if summary.exists():
-        rows = {line[0]: line for line in read_rows(summary)} | rows
     names = ["estimator", *(item.name for item in fields(Summary))]
-    write_table(summary, names, (rows[name] for name in sorted(rows)))
+    with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
+        if summary.exists():
+            rows = {line[0]: line for line in read_rows(summary)} | rows
+        write_table(summary, names, (rows[name] for name in sorted(rows)))
 
 
 def blank(cells: list[str]) -> list[str]:

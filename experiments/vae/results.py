@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.config import run_path
 from experiments.data import Images
-from experiments.files import read_table, texts, write_table
+from experiments.files import locked, read_table, texts, write_table
 from experiments.vae.config import Vae
 
 SUMMARY = (
@@ -36,9 +36,11 @@ def export(config: Vae, estimator: str, images: Images) -> None:
     columns = {name: whole.get(name, cells[name]) for name in table}
     write_table(place / f"{run.name}.csv", list(columns), zip(*columns.values(), strict=True))
 
-    rows = {row[:2]: row for row in read_rows(place / "summary.csv") if row[0] != run.name}
-    rows |= {row[:2]: row for row in summary_rows(run.name, table, summary)}
-    write_table(place / "summary.csv", SUMMARY, (rows[key] for key in sorted(rows)))
+    mine = {row[:2]: row for row in summary_rows(run.name, table, summary)}
+    with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
+        rows = {row[:2]: row for row in read_rows(place / "summary.csv") if row[0] != run.name}
+        rows |= mine
+        write_table(place / "summary.csv", SUMMARY, (rows[key] for key in sorted(rows)))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
 
