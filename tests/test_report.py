@@ -131,6 +131,7 @@ def test_the_verdict_of_a_claim():
     found = {Claim("", "", cells).verdict for cells in ([good], [good, good])}
     assert found == {"reproduced"}
     assert Claim("", "", [bad, bad]).verdict == "not"
+    assert Claim("", "", [bad, none]).verdict == "not"
     assert Claim("", "", [none]).verdict == NOT_RUN
     assert Claim("", "", [good, none]).verdict == "partly"
     assert Claim("", "", [good, none]).text == f"reproduced: a; {NOT_RUN}: c"

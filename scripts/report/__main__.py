@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.errors import UserError, check
 from experiments.files import write_whole
-from scripts.report import extras, rl, toy, vae, vae_tables
+from scripts.report import extras, rl, rl_tables, toy, vae, vae_tables
 from scripts.report.claims import RULE, Claim, overview
 from scripts.report.page import page
 from scripts.report.read import NOT_RUN, Results, markdown
@@ -31,7 +31,7 @@ DIFFERENCES = Path(__file__).with_name("differences.md")
 def report(results: Results) -> str:
     """results/README.md as text."""
     families = [(toy.claims(results), toy.section), (vae.claims(results), vae_tables.section)]
-    families.append((rl.claims(results), rl.section))
+    families.append((rl.claims(results), rl_tables.section))
     everything = [claim for claims, _ in families for claim in claims]
     parts = [
         HEAD,

@@ -23,7 +23,8 @@ the CSV files by the same code for all:
 - **{NOT}**: the number lies on the other side;
 - **{NOT_RUN}**: the files are not there.
 
-A claim of several cells is {REPRODUCED}, {NOT} or {NOT_RUN} when all its cells are, else {PARTLY}.
+A claim of several cells is {REPRODUCED} when all its cells are, {NOT} when none that was run is on
+its side, {NOT_RUN} when none was run, else {PARTLY}.
 Intervals are Student's t over seeds for means and their differences, Wilson's for shares, and the
 bootstrap over seeds for ratios.
 """
@@ -91,6 +92,8 @@ class Claim:
     @property
     def verdict(self) -> str:
         found = {cell.verdict for cell in self.cells}
+        if found == {NOT, NOT_RUN}:
+            return NOT
         return found.pop() if len(found) == 1 else PARTLY
 
     @property

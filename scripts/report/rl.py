@@ -1,24 +1,12 @@
-"""Policy gradients: three reward panels, three variance panels, the table of times to solve."""
+"""The claims about policies: how soon A2C, RELAX and LAX solve a task, and how noisily."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from experiments.rl.report import ratio, restricted
 from scripts.report.claims import Cell, Claim, Interval
-from scripts.report.read import (
-    NOT_RUN,
-    Results,
-    Table,
-    average,
-    curve,
-    markdown,
-    names,
-    number,
-    plus_minus,
-)
+from scripts.report.read import Results, Table, average, number
 
 TITLES = {"cartpole": "CartPole", "lunarlander": "LunarLander", "pendulum": "InvertedPendulum"}
 METHOD = {"cartpole": "relax", "lunarlander": "relax", "pendulum": "lax"}
@@ -30,12 +18,6 @@ USUAL = {
 FRAMES = {"cartpole": 250_000, "lunarlander": 5_000_000, "pendulum": 1_000_000}
 LABELS = {"reinforce": "REINFORCE", "a2c": "A2C", "relax": "RELAX", "lax": "LAX"}
 PRESET = "paper"
-
-
-def command(env: str, mode: str = "", preset: str = PRESET) -> str:
-    arms = ",".join(USUAL[env])
-    text = f"python -m experiments.rl preset=rl/{preset} env={env} 'estimator=[{arms}]'"
-    return f"{text} mode={mode}" if mode else text
 
 
 def solved(results: Results, case: str, arm: str) -> Table | None:
@@ -53,9 +35,7 @@ def claims(results: Results) -> list[Claim]:
     said = "A2C's steps until solved over the method's, means over seeds; a seed that does not "
     said += "solve it counts with all its steps. The paper's are its table's."
     along = "A2C's log-variance minus the method's, each along its own training, mean over the "
-    along += (
-        "measurements. One run each, as in the paper. At the same policies: the paper has none."
-    )
+    along += "measurements. One run each, as in the paper, which has none at the same policies."
     return [
         Claim(
             "LAX and RELAX need less than half of A2C's steps to solve a task",
@@ -85,6 +65,9 @@ def faster(results: Results, env: str, above: float) -> Cell:
         ours = Interval(*ratio(*(restricted(table) for table in tables)))
         missed = sum(int((table["solved_frames"] < 0).sum()) for table in tables)
         note = f"{missed} seeds not solved" if missed else ""
+        if not full(env, *tables):
+            had = number(min(table["frames"].min() for table in tables), 0)
+            note = f"{note}, {had} steps each" if note else f"{had} steps each"
     return Cell(TITLES[env], number(theirs, 2), ours, above, full=full(env, *tables), note=note)
 
 
@@ -122,181 +105,6 @@ def quieter_there(results: Results, env: str) -> Cell:
             found.append(np.nanmean((table["logvar_a2c"] - table[f"logvar_{method}"])[1:]))
     ours = Interval(float(np.mean(found))) if len(found) == 2 else None
     return Cell(f"{TITLES[env]} at the same policies", "none", ours, above=0.0, digits=1)
-
-
-# ---- sections ----
-
-
-def section(results: Results, claims: list[Claim]) -> str:
-    parts = [
-        "## Policy gradients: A2C against LAX and RELAX\n",
-        "The real environments of gymnasium, solved when the mean return of 100 episodes in a row "
-        "is above the goal. Each arm runs at the best rates of its own grid, chosen on other seeds "
-        "than those shown; A2C gets the same grid as the method. Discrete policies: two layers of "
-        "10 ReLU units, one episode an update, RMSProp, entropy .01, gamma .99. Continuous: two "
-        "layers of 64, batches of 2500 steps, 25 steps of V(s) a batch, the policy's rate follows "
-        "the KL. On the CPU, one thread, all seeds of an arm in one process.\n",
-        *(claim.table() for claim in claims),
-        *(environment(results, env) for env in TITLES),
-        table(results),
-        "The paper's LunarLander entries cannot be episodes: five million steps would leave 31 "
-        "steps to an episode. Their ratio is compared.\n",
-    ]
-    return "\n".join(parts)
-
-
-def environment(results: Results, env: str) -> str:
-    title, arms = TITLES[env], ("a2c", METHOD[env])
-    caption = f"{title}: return of an episode, and ln Var of an episode's policy gradient."
-    parts = [
-        f"### {title}\n",
-        f"`{command(env)}`, the variance `{command(env, 'variance')}`, the grid "
-        f"`{command(env, 'grid')}`\n",
-        results.picture(f"rl-{PRESET}-{env}", caption, command(env)),
-        returns(results, env, arms),
-        variances(results, env, arms),
-        same_policy(results, env, arms),
-        grid(results, env),
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def returns(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """Readings of the reward panel: mean over seeds of the returns up to that step."""
-    series, lines = results.paper[f"return {env}"]["series"], []
-    tables = {arm: results.table(f"rl/{PRESET}/{env}/{arm}.csv") for arm in arms}
-    for frames in (int(FRAMES[env] * part) for part in (0.02, 0.1, 0.2, 0.4, 0.8)):
-        cells = []
-        for arm in arms:
-            line = series[arm]
-            there = line["x"][0] <= frames <= line["x"][-1]
-            cells.append(number(curve(line, frames), 0) if there else "off the figure")
-            cells.append(return_at(tables[arm], frames, FRAMES[env] * 0.02))
-        lines.append([number(frames, 0), *cells])
-    head = ["steps", *(f"{LABELS[arm]}, {who}" for arm in arms for who in ("paper", "ours ± se"))]
-    return "Return of an episode:\n\n" + markdown(head, lines)
-
-
-def return_at(found: Table | None, frames: int, window: float) -> str:
-    """The mean over seeds of the returns in the last `window` steps before `frames`."""
-    if found is None:
-        return NOT_RUN
-    here = (found["frames"] > frames - window) & (found["frames"] <= frames)
-    here &= ~np.isnan(found["return"])
-    seeds = np.unique(found["seed"][here])
-    if not len(seeds):
-        return NOT_RUN
-    means = np.array([found["return"][here & (found["seed"] == seed)].mean() for seed in seeds])
-    return plus_minus(means.mean(), error(means), 0)
-
-
-def error(values: np.ndarray) -> float | None:
-    return values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
-
-
-def variances(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """Readings of the variance panel, each arm along its own training."""
-    series, lines = results.paper[f"log_variance {env}"]["series"], []
-    tables = {arm: own_variance(results, env, arm) for arm in arms}
-    end = int(max(series[arm]["x"][-1] for arm in arms))
-    for episode in (end * part // 20 for part in (1, 5, 10, 15, 20)):
-        cells = []
-        for arm in arms:
-            cells.append(number(curve(series[arm], episode), 1))
-            found = tables[arm]
-            ours = None
-            if found is not None and found["episodes"].max() >= 0.95 * episode:
-                ours = np.interp(episode, found["episodes"], found[f"logvar_{arm}"])
-            cells.append(number(ours, 1))
-        lines.append([str(episode), *cells])
-    head = ["episode", *(f"{LABELS[arm]}, {who}" for arm in arms for who in ("paper", "ours"))]
-    said = "ln Var of an episode's policy gradient (100 episodes at fixed parameters, natural log "
-    return (
-        said
-        + "per parameter, mean over parameters), along each arm's own training:\n\n"
-        + (markdown(head, lines))
-    )
-
-
-def same_policy(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """The comparison that the paper lacks: all the estimators at one policy."""
-    lines, columns = [], []
-    tables = {arm: results.table(f"rl/{PRESET}/{env}-variance/{arm}.csv") for arm in arms}
-    for found in tables.values():
-        columns += [key for key in found or {} if key.startswith("logvar_") and key not in columns]
-    columns = columns or [f"logvar_{arm}" for arm in arms]
-    for arm, found in tables.items():
-        cells = [
-            number(np.nanmean(found[key][1:]), 2) if found and key in found else NOT_RUN
-            for key in columns
-        ]
-        lines.append([f"{LABELS[arm]}'s", *cells])
-    head = ["at the policies of", *(key.removeprefix("logvar_") for key in columns)]
-    return (
-        "The same, all estimators at the same policies (mean over the measurements; not in the "
-        "paper):\n\n" + markdown(head, lines)
-    )
-
-
-def grid(results: Results, env: str) -> str:
-    """The grid's winners: the rates with the fewest steps to solve."""
-    place, lines = f"rl/{PRESET}/{env}-grid", []
-    rows = results.rows(f"{place}/summary.csv")
-    for arm in USUAL[env]:
-        mine = [row for row in rows if row["estimator"] == arm]
-        if not mine or solved(results, f"{env}-grid", arm) is None:
-            lines.append((LABELS[arm], *[NOT_RUN] * 5))
-            continue
-        best = min(mine, key=lambda row: (row["solved_frames"], -row["recent"]))
-        when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
-        counts = f"{best['solved']:.0f} of {best['seeds']:.0f}"
-        cells = (best["rates"], number(best["frames"], 0), counts, when, number(best["recent"], 1))
-        lines.append((LABELS[arm], *cells))
-    head = (
-        "arm",
-        "best of its grid",
-        "steps",
-        "solved",
-        "steps to solve ± se",
-        "last 100 episodes",
-    )
-    return "The grid:\n\n" + markdown(head, lines)
-
-
-# ---- the table ----
-
-
-def table(results: Results) -> str:
-    head = ("environment", "arm", "rates", "seeds", "solved", "steps to solve ± se", "episodes")
-    head += ("episodes, paper", "A2C's steps over its: [95 %]", "paper's ratio")
-    lines = []
-    for env in TITLES:
-        place = f"rl/{PRESET}/{env}"
-        rows = results.rows(f"{place}/summary.csv")
-        for arm in names(USUAL[env], results.root / Path(place), rows, ("summary",)):
-            lines.append([TITLES[env], LABELS.get(arm, arm), *solve_cells(results, env, arm)])
-    return "### Steps to solve (the paper's table of episodes)\n\n" + markdown(head, lines)
-
-
-def solve_cells(results: Results, env: str, arm: str) -> list[str]:
-    paper = results.paper["table"][env]
-    theirs = f"{paper[arm][0]} ± {paper[arm][1]}" if arm in paper else "none"
-    times = number(paper["a2c"][0] / paper[arm][0], 2) if arm in paper and arm != "a2c" else "none"
-    found, baseline = solved(results, env, arm), solved(results, env, "a2c")
-    if found is None:
-        return [NOT_RUN] * 5 + [theirs, NOT_RUN, times]
-    when, done = restricted(found), found["solved_frames"] >= 0
-    keys = [key for key in ("lr", "scale", "value_lr", "surrogate_lr") if key in found]
-    cells = [" ".join(f"{key}={found[key][0]:g}" for key in keys), str(len(when))]
-    cells += [f"{done.sum()} of {len(when)}", plus_minus(when.mean(), error(when), 0)]
-    episodes = found["solved_episodes"]
-    cells.append(
-        plus_minus(episodes.mean(), error(episodes), 0) if done.all() else "not all solved"
-    )
-    compared = "-" if arm == "a2c" else NOT_RUN
-    if baseline is not None and arm != "a2c":
-        compared = Interval(*ratio(restricted(baseline), when)).text(2)
-    return [*cells, theirs, compared, times]
 
 
 def headline(results: Results) -> list[tuple[str, str, str]]:

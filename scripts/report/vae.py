@@ -12,6 +12,7 @@ MODELS = ("linear1", "linear2", "nonlinear")
 CASES = tuple(f"{data}-{model}" for data in DATA for model in MODELS)
 FULL = 2_000_000  # steps of the paper's runs
 PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where its curves end
+LENGTHS = {"long": 100, "quick": 20}  # epochs
 TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")
 SHORT = (("long", "mnist-linear1"), *(("quick", f"mnist-{model}") for model in MODELS))
 LABELS = {
@@ -57,11 +58,12 @@ def arm(results: Results, preset: str, case: str, estimator: str) -> Arm | None:
 
 
 def where(preset: str, case: str, found: Arm | None) -> str:
-    """MNIST linear1 (long, 100 epochs)"""
+    """MNIST linear1 (long, 100 epochs); the paper's length is not named"""
     data, model = case.split("-")
+    if preset == "paper":
+        return f"{DATA[data]} {model}"
     length = f", {found.table['epoch'].max():.0f} epochs" if found else ""
-    name = "full length" if preset == "paper" else preset
-    return f"{DATA[data]} {model} ({name}{length})"
+    return f"{DATA[data]} {model} ({preset}{length})"
 
 
 def command(preset: str, case: str) -> str:
@@ -109,31 +111,44 @@ def claims(results: Results) -> list[Claim]:
 
 
 def training(results: Results, preset: str, case: str) -> Cell:
-    """REBAR minus RELAX at the last epoch that both have."""
+    """REBAR minus RELAX at the last epoch that both have, the paper's at the same epoch."""
     pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
-    last, ours, full = PAPER_EPOCHS[case.split("-")[0]], None, False
+    last, ours, full = length(preset, case), None, False
     if all(pair):
         last = float(np.intersect1d(*(found.curve("train")[0] for found in pair))[-1])
         ours = difference(*(found.at("train", last) for found in pair))
         full = all(found.steps >= FULL for found in pair)
-    series = results.paper[f"curves {case}"]["series"]
-    lines = [series[f"{name} train"] for name in ("rebar", "relax")]
-    there = all(line["x"][0] <= last for line in lines)
-    theirs = [float(np.interp(last, line["x"], line["y"])) for line in lines]
-    paper = number(theirs[0] - theirs[1], 2) if there else "off the figure"
+    there = paper_curve(results, case, "train", last)
+    paper = number(there[0][-1] - there[1][-1], 2) if all(map(len, there)) else "off the figure"
     return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
 
 
 def validation(results: Results, preset: str, case: str, sign: int = 1) -> Cell:
-    """REBAR minus RELAX, each seed at its best epoch; the paper's number is its table's."""
+    """REBAR minus RELAX, each at its best epoch so far; the paper's at full length its table's."""
     pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
-    table = results.paper["table validation"][case]
-    ours, full = None, False
+    last, ours, full = length(preset, case), None, False
     if all(pair):
+        last = max(found.table["epoch"].max() for found in pair)
         lowest = [found.curve("valid")[1].min(axis=0) for found in pair[::sign]]
         ours, full = difference(*lowest), all(found.steps >= FULL for found in pair)
-    paper = number(sign * (table["rebar"] - table["relax"]), 2)
+    there = paper_curve(results, case, "valid", last)
+    if preset == "paper":
+        table = results.paper["table validation"][case]
+        there = [table["rebar"]], [table["relax"]]
+    known = all(map(len, there))
+    paper = number(sign * (min(there[0]) - min(there[1])), 2) if known else "off the figure"
     return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
+
+
+def length(preset: str, case: str) -> int:
+    """Epochs of a preset."""
+    return LENGTHS.get(preset, PAPER_EPOCHS[case.split("-")[0]])
+
+
+def paper_curve(results: Results, case: str, metric: str, last: float) -> list[np.ndarray]:
+    """The paper's REBAR and RELAX curves up to an epoch; empty where they begin later."""
+    lines = (results.paper[f"curves {case}"]["series"][f"{n} {metric}"] for n in ("rebar", "relax"))
+    return [np.array(line["y"])[np.array(line["x"]) <= last + 0.5] for line in lines]
 
 
 def best(results: Results, preset: str, case: str) -> Cell:
@@ -149,7 +164,8 @@ def best(results: Results, preset: str, case: str) -> Cell:
         ours, note = difference(ends[second], ends["relax"]), f"best other: {LABELS[second]}"
         full = all(f.steps >= FULL for f in found.values())
     place = where(preset, case, found["relax"])
-    return Cell(place, number(paper, 2), ours, above=0.0, full=full, note=note)
+    theirs = number(paper, 2) + ("" if preset == "paper" else " at full length")
+    return Cell(place, theirs, ours, above=0.0, full=full, note=note)
 
 
 def epochs(results: Results, preset: str, case: str) -> Cell:

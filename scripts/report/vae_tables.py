@@ -60,11 +60,10 @@ def places() -> list[tuple[str, str]]:
 
 def curves(results: Results, case: str) -> str:
     """A picture per preset, and readings of both curves at some epochs."""
-    title = case.replace("-", " ").replace("mnist", "MNIST").replace("omniglot", "Omniglot")
     presets = ["paper", *(preset for preset, place in places() if place == case)]
-    parts = [f"**{title}**\n"]
+    parts = [f"**{title(case)}**\n"]
     for preset in presets:
-        caption = f"{title}, preset {preset}: -ELBO in training and validation, ln Var[gradient]."
+        caption = f"{title(case)}, preset {preset}: -ELBO and ln Var[gradient]."
         parts.append(results.picture(f"vae-{preset}-{case}-curves", caption, command(preset, case)))
     head = ["epoch", "preset"]
     columns = [(name, metric) for metric in ("train", "valid") for name in ("rebar", "relax")]
@@ -104,7 +103,7 @@ def runs(results: Results, preset: str, case: str) -> str:
         n: arm(results, preset, case, n) for n in names(usual, results.root / place, rows, IGNORE)
     }
     table = markdown(head, [(LABELS.get(n, n), *run_cells(f)) for n, f in found.items()])
-    return f"**{case.replace('-', ' ')}**, `{command(preset, case)}`\n\n{table}"
+    return f"**{title(case)}**, `{command(preset, case)}`\n\n{table}"
 
 
 def run_cells(found: Arm | None) -> list[str]:

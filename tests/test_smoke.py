@@ -1,0 +1,104 @@
+"""Each family's smoke preset end to end: metrics.csv, W&B's offline files and results/ agree."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.files import read_table
+from tests.test_tracking import rows_of, wandb_runs
+
+ROOT = Path(__file__).parent.parent
+KEYS = ("step", "seed", "lr", "scale")
+COMMANDS = {
+    "toy": "experiments.toy preset=toy/smoke",
+    "vae": "experiments.vae preset=vae/smoke data=digits estimator=[rebar,relax]",
+    "rl": "experiments.rl preset=rl/smoke env=cartpole clip=false",
+}
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def finished(request, tmp_path_factory) -> Path:
+    """The folder of a family's smoke preset, run by its command."""
+    place = tmp_path_factory.mktemp(request.param)
+    folders = [f"runs={place / 'runs'}", f"results={place / 'results'}"]
+    command = [sys.executable, "-m", *COMMANDS[request.param].split(), *folders]
+    environment = os.environ | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return place
+
+
+def records(place: Path) -> dict[str, dict]:
+    """estimator -> its metrics.csv; a folder without a summary is not a run of its own."""
+    files = (place / "runs").glob("*/*/*/*/metrics.csv")
+    return {file.parent.name: read_table(file) for file in files}
+
+
+def told_by(table: dict, here: np.ndarray) -> dict[str, float]:
+    """What one row of the record says, empty cells left out."""
+    names = [name for name in table if name not in KEYS]
+    return {n: table[n][here][0] for n in names if not np.isnan(table[n][here][0])}
+
+
+def quantiles(table: dict, step: float) -> dict[str, float]:
+    found, here = {}, table["step"] == step
+    for name in (name for name in table if name not in KEYS):
+        values = table[name][here]
+        if not np.isnan(values).any():
+            for label, level in (("median", 0.5), ("q10", 0.1), ("q90", 0.9)):
+                found[f"{name}/{label}"] = np.quantile(values, level)
+            found[f"{name}/first"] = values[0]
+    return found
+
+
+def numbers(row: dict, table: dict) -> dict[str, float]:
+    """The metrics in a row of W&B's history: no pictures, no histograms."""
+    named = {k: v for k, v in row.items() if k != "step" and k.split("/")[0] in table}
+    return {k: v for k, v in named.items() if not np.isnan(v)}
+
+
+@pytest.mark.slow
+def test_wandb_holds_the_record(finished):
+    """Every logged number: one run per row of the record, or the quantiles over its rows."""
+    runs, compared = wandb_runs(finished), 0
+    for name, table in records(finished).items():
+        mine = [run for run in runs if f"-{name}-" in run["folder"]]
+        rows = len(table["seed"][table["step"] == table["step"][0]])
+        assert len(mine) in (0, 1, rows)  # none where a part of the experiment is not mirrored
+        for run in mine:
+            seed = next(
+                (s for s in np.unique(table["seed"]) if f"-s{s:.0f}-" in run["folder"]), None
+            )
+            steps = np.unique(
+                table["step"] if seed is None else table["step"][table["seed"] == seed]
+            )
+            found = {row["step"]: told for row in rows_of(run) if (told := numbers(row, table))}
+            assert sorted(found) == steps.tolist()
+            for step in steps:
+                here = (table["step"] == step) & (table["seed"] == seed)
+                expected = quantiles(table, step) if seed is None else told_by(table, here)
+                assert found[step] == pytest.approx(expected, rel=1e-12)
+                compared += 1
+    assert compared
+
+
+@pytest.mark.slow
+def test_results_hold_the_record(finished):
+    """Curves under results/ are the record's columns in single precision, or means of its rows."""
+    compared = 0
+    for name, table in records(finished).items():
+        for file in (finished / "results").rglob(f"{name}.csv"):
+            curve = read_table(file)
+            for column in (c for c in curve if c in table and c not in KEYS):
+                ours, record = curve[column], table[column]
+                if len(ours) == len(record):
+                    assert np.array_equal(np.float32(ours), np.float32(record), equal_nan=True)
+                else:
+                    low, high = np.nanmin(record), np.nanmax(record)
+                    assert low - 1e-3 <= np.nanmin(ours) and np.nanmax(ours) <= high + 1e-3
+                compared += 1
+    assert compared
