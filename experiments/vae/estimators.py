@@ -202,7 +202,7 @@ class ControlVariates(Method):
             layer,
             x,
             sample,
-            [torch.logit(n.u) for n in noise],
+            noise,
             self.scales,
             self.residuals[layer] if len(self.residuals) else None,
             getattr(self.settings, "with_f", True),

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import relax as rx
 from experiments.config import UserError
@@ -42,7 +45,7 @@ class Sample:
     @property
     def f(self) -> Tensor:
         """The negative ELBO of every example, [..., R, B]."""
-        return sum(self.log_q) - sum(self.log_p) - self.log_prior
+        return reduce(add, self.log_q) - reduce(add, self.log_p) - self.log_prior
 
 
 class VAE(nn.Module):
@@ -108,4 +111,6 @@ class VAE(nn.Module):
 
 def log_prob(b: Tensor, logits: Tensor) -> Tensor:
     """log p(b | logits) of the joint event, the last axis summed; b may be relaxed."""
-    return rx.Bernoulli(logits, validate=False).log_prob(b).sum(-1)
+    if logits.shape != b.shape:  # the prior's, the same for every row
+        return rx.Bernoulli(logits, validate=False).log_prob(b).sum(-1)
+    return -binary_cross_entropy_with_logits(logits, b, reduction="none").sum(-1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 import relax as rx
 from experiments import accelerate
 from experiments.vae.estimators import Method, Noises
-from relax.estimators.estimate import surrogate
+from relax.estimators.estimate import surrogate, weighted
 from relax.replicas import Adam
 
 
@@ -23,12 +24,11 @@ class Step:
         self.model = Adam(method.vae.parameters(), lr, betas)
         phi = method.phi()
         self.phi = Adam(phi, lr * method.settings.lr_factor, betas) if phi else None
-        self.losses = accelerate.compiled(self._losses) if compiled else self._losses
+        self.losses = accelerate.compiled(self._losses) if compiled else None
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:
         """Update both (phi alone with train_model=False); f(b) of the batch, [R, B]."""
-        loss, f_b = self.losses(x, noise)
-        loss.backward()
+        f_b = self.differentiate(x, noise)
         self.method.add_weight_decay(x.shape[1])
         if train_model:
             self.model.step()
@@ -37,12 +37,25 @@ class Step:
         self.zero_grad()
         return f_b
 
-    def _losses(self, x: Tensor, noise: Noises) -> tuple[Tensor, Tensor]:
-        """The loss whose one backward pass does what `rx.backward` does in two.
+    def differentiate(self, x: Tensor, noise: Noises) -> Tensor:
+        """Fill .grad in one backward pass, where `rx.backward` makes two; f(b) of the batch.
 
-        The surrogate's gradient reaches theta and f's weights only (the estimate is a constant in
-        it), the objective's reaches phi only (c is made of constants and phi): a test compares.
+        That is right here because nothing but phi stands behind the objective, and phi behind
+        nothing else: c is made of constants and phi. A test compares.
         """
+        if self.losses is not None:
+            loss, f_b = self.losses(x, noise)
+            loss.backward()
+            return f_b
+        estimates = self.method.estimates(x, noise)
+        outputs, weights = map(list, zip(*weighted(estimates), strict=True))
+        if self.phi is not None:
+            outputs, weights = [*outputs, rx.variance_objective(estimates)], [*weights, None]
+        torch.autograd.backward(outputs, weights)
+        return estimates[0].value.detach()
+
+    def _losses(self, x: Tensor, noise: Noises) -> tuple[Tensor, Tensor]:
+        """The same as one scalar, for torch.compile."""
         estimates = self.method.estimates(x, noise)
         loss = surrogate(estimates)
         if self.phi is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -63,23 +65,26 @@ class Surrogate:
     layer: int
     x: Tensor
     sample: Sample
-    noise: list[Tensor]  # logistic noise z_k - a_k of every layer
+    noise: Sequence[rx.Noise]  # of every layer
     scales: Sequence[rx.surrogates.Scales]
     residual: Residual | None = None
     with_f: bool = True
     tucker: bool = False  # sigma(z / lambda + a lambda / (lambda + 1)) for sigma(z / lambda)
+
+    def __post_init__(self) -> None:
+        self.temperatures = [scales.lambda_[:, None, None] for scales in self.scales]
 
     def __call__(self, z: Tensor) -> Tensor:
         return self.value_and_grad(z)[0]
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz, attached to phi alone; `experiments.vae.reference` has the plain form."""
-        value, grad = z.new_zeros(()), z.new_zeros(())
+        parts = []
         if self.with_f:
-            value, grad = self.relaxed_f_and_grad(z)
+            parts.append(self.relaxed_f_and_grad(z))
         if self.residual is not None:
-            r, dr = self.residual.value_and_grad(z, self.context())
-            value, grad = value + r, grad + dr
+            parts.append(self.residual.value_and_grad(z, self.context()))
+        value, grad = (reduce(add, terms) for terms in zip(*parts, strict=True))
         eta = self.scales[self.layer].eta
         return eta[:, None] * value, eta[:, None, None] * grad
 
@@ -98,36 +103,36 @@ class Surrogate:
         vae, first, depth = self.vae, self.layer, self.vae.depth
         prior = vae.prior.detach()
         s, a = {}, {first: self.sample.logits[first].detach()}
-        pull_encoder, y, pull_decoder, target = {}, {}, {}, {}
+        pull_encoder, y, pull_decoder, target, grad_z = {}, {}, {}, {}, {}
         for k in range(first, depth):  # the relaxed pass upward
             if k > first:
                 a[k], pull_encoder[k] = vae.encoder[k].with_pullback(
                     2 * s[k - 1] - 1, constant=True
                 )
-                z = a[k] + self.noise[k]
+                z = a[k] + torch.logit(self.noise[k].u)
             s[k] = self.relax(k, z, a[k])
-        f = self.below()
+        terms = self.below()
         for k in range(first, depth):  # and the terms of f
             y[k], pull_decoder[k] = vae.decoder[k].with_pullback(2 * s[k] - 1, constant=True)
             y[k] = y[k] + vae.offset if k == 0 else y[k]
             target[k] = s[k - 1] if k > first else ([self.x] + self.sample.latents)[k]
-            f = f + log_prob(s[k], a[k]) - log_prob(target[k], y[k])
-        f = f - log_prob(s[depth - 1], prior)
-        grad_z = z.new_zeros(())
+            terms += [log_prob(s[k], a[k]) - log_prob(target[k], y[k])]
+        f = reduce(add, terms) - log_prob(s[depth - 1], prior)
         for k in reversed(range(first, depth)):  # df/ds_k and df/dz_k from the top down
             grad = a[k] - (prior if k == depth - 1 else y[k + 1])
             grad = grad - 2 * pull_decoder[k](target[k] - torch.sigmoid(y[k]))
             if k < depth - 1:
-                grad_a = grad_z * (1 + self.shift(k + 1)) + s[k + 1] - torch.sigmoid(a[k + 1])
+                grad_a = (
+                    grad_z[k + 1] * (1 + self.shift(k + 1)) + s[k + 1] - torch.sigmoid(a[k + 1])
+                )
                 grad = grad + 2 * pull_encoder[k + 1](grad_a)
-            grad_z = grad * s[k] * (1 - s[k]) / self.temperature(k)
-        return f, grad_z
+            grad_z[k] = grad * s[k] * (1 - s[k]) / self.temperature(k)
+        return f, grad_z[first]
 
-    def below(self) -> Tensor:
+    def below(self) -> list[Tensor]:
         """f's terms below layer l, which the relaxation does not touch."""
         k, sample = self.layer, self.sample
-        parts = [q - p for q, p in zip(sample.log_q[:k], sample.log_p[:k], strict=True)]
-        return sum(parts, self.x.new_zeros(())).detach()
+        return [(q - p).detach() for q, p in zip(sample.log_q[:k], sample.log_p[:k], strict=True)]
 
     def relax(self, layer: int, z: Tensor, a: Tensor) -> Tensor:
         """sigma_lambda(z), with a's share in Tucker's form."""
@@ -140,4 +145,4 @@ class Surrogate:
         return lambda_ * lambda_ / (lambda_ + 1) if self.tucker else 0.0
 
     def temperature(self, layer: int) -> Tensor:
-        return self.scales[layer].lambda_[:, None, None]
+        return self.temperatures[layer]
