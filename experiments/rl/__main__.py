@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from experiments import ranks
 from experiments.config import launch, register
 from experiments.processes import side_by_side
 from experiments.rl import report
@@ -16,6 +17,7 @@ FRAMES_PER_SECOND = {"cartpole": 20_000, "lunarlander": 7_000}  # of all replica
 
 def run(config: Rl) -> None:
     """Train the chosen arms side by side, then write their results."""
+    ranks.alone("rl, whose environments are on the CPU,")
     names = list(config.estimators)
     plan(config, names)
     alone = config.processes == 1 or len(names) == 1

@@ -99,12 +99,20 @@ class Scores:
         vars(self).update({name: value.numpy().copy() for name, value in saved.items()})
 
 
+def identity(config: Rl, name: str, own: Any) -> dict[str, Any]:
+    """What decides the run (config.json); other arms' rates do where they have critics here."""
+    computed = settings(config, name, own, without=("lengths", "processes", "clip"))
+    unused = {"grid"} if config.measured else {"grid", "rates", "variance"}
+    computed["env"] = {key: v for key, v in computed["env"].items() if key not in unused}
+    return computed
+
+
 def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
     """Train one arm, all seeds and rates at once; the folder of the finished run."""
     torch.set_default_dtype(getattr(torch, config.precision))
     keys = replicas_of(config, own)
     path = run_path(config, "rl", config.case, name)
-    computed = settings(config, name, own, without=("lengths", "processes", "clip"))
+    computed = identity(config, name, own)
     with RunFolder(
         path,
         computed,
