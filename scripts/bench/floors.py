@@ -1,0 +1,102 @@
+"""The floors that the benchmark must hold, each as a question to its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from scripts.bench.measure import Row
+
+
+class Floor(NamedTuple):
+    """measured must be at least `bound`, or at most where `at_most`; nan: not measured here."""
+
+    what: str
+    bound: float
+    measured: float
+    at_most: bool = False
+    unit: str = "x"
+
+    @property
+    def verdict(self) -> str:
+        if math.isnan(self.measured):
+            return "not measured"
+        met = self.measured <= self.bound if self.at_most else self.measured >= self.bound
+        return "met" if met else "MISSED"
+
+
+class Rows:
+    """The rows, asked by their columns."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+
+    def all(self, column: str, **wanted) -> list[float]:
+        found = [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
+        return [getattr(row, column) for row in found]
+
+    def least(self, column: str, **wanted) -> float:
+        return min(self.all(column, **wanted), default=math.nan)
+
+
+def floors(rows: list[Row]) -> list[Floor]:
+    """Every floor; where several rows speak to one, the worst of them."""
+    ask = Rows(rows).least
+    found = []
+    for how, seeds, bound in (
+        ("eager", 1, 2),
+        ("eager", 1000, 800),
+        ("eager", 10_000, 2000),
+        ("compiled", 1000, 2500),
+    ):
+        measured = ask("vs_reference", family="toy", variant=how, replicas=seeds)
+        found.append(Floor(f"toy, {seeds} seeds, {how}, against the plain loop", bound, measured))
+    for batch, bounds in ((24, (1.7, 2.2)), (100, (1.4, 1.7))):
+        for how, bound in zip(("eager", "compiled"), bounds, strict=True):
+            wanted = {"family": "vae", "variant": how, "batch": batch}
+            measured = min(
+                (ask("vs_reference", estimator=name, **wanted) for name in ("rebar", "relax")),
+                key=lambda x: (math.isnan(x), x),
+            )
+            what = f"VAE, batch {batch}, {how}, against the plain step (the slowest model)"
+            found.append(Floor(what, bound, measured))
+    for batch, bound in ((24, 45), (100, 65)):
+        share = ask("roofline", family="vae", variant="compiled", batch=batch, case="linear1")
+        what = f"VAE, batch {batch}, compiled, share of the roofline"
+        found.append(Floor(what, bound, 100 * share, unit=" %"))
+    found += estimators(ask)
+    found += replicas(ask)
+    return found
+
+
+def estimators(ask: Callable[..., float]) -> list[Floor]:
+    """RELAX beside REBAR and Concrete, batch 100 on linear1."""
+    wanted = {"family": "vae", "case": "linear1", "batch": 100, "variant": "eager"}
+    rebar, two, four = (
+        ask("vs_concrete", estimator=name, **wanted) for name in ("rebar", "relax", "relax4")
+    )
+    return [
+        Floor("RELAX over REBAR, batch 100, r of 2 layers", 1.8, two / rebar, True),
+        Floor("RELAX over REBAR, batch 100, r of 4 layers", 2.4, four / rebar, True),
+        Floor("RELAX over Concrete, batch 100", 6, four, True),
+    ]
+
+
+def replicas(ask: Callable[..., float]) -> list[Floor]:
+    """What a replica costs beside others, and what only a GPU can show."""
+    wanted = {"family": "vae-replicas", "estimator": "rebar"}
+    ten = ask("vs_one_replica", variant="eager", replicas=10, **wanted)
+    twenty = ask("vs_one_replica", variant="graph", replicas=20, **wanted)
+    eager, graph = (
+        ask("ms", family="vae", case="linear1", estimator="rebar", batch=24, variant=how)
+        for how in ("eager", "graph")
+    )
+    three = {"family": "vae-replicas", "variant": "graph", "replicas": 3}
+    minutes = sum(ask("ms", estimator=name, **three) for name in ("rebar", "relax")) * 2e6 / 6e4
+    return [
+        Floor("10 replicas against 1, per replica, batch 24, CPU, eager", 1.4, ten),
+        Floor("GPU: graph against eager, REBAR, batch 24", 5, eager / graph),
+        Floor("GPU: 20 replicas against 1, per replica, graph", 8, twenty),
+        Floor("GPU: 2 000 000 steps of rebar and relax, 3 seeds", 9, minutes, True, " min"),
+    ]
