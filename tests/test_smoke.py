@@ -57,7 +57,7 @@ def quantiles(table: dict, step: float) -> dict[str, float]:
 
 def numbers(row: dict, table: dict) -> dict[str, float]:
     """The metrics in a row of W&B's history: no pictures, no histograms."""
-    named = {k: v for k, v in row.items() if k != "step" and k.split("/")[0] in table}
+    named = {k: float(v) for k, v in row.items() if k != "step" and k.split("/")[0] in table}
     return {k: v for k, v in named.items() if not np.isnan(v)}
 
 

@@ -119,25 +119,33 @@ def winners(rows: list[dict]) -> list[str]:
 
 
 def benchmark(results: Results) -> str:
-    """Each device's CSV file under results/bench as it stands."""
+    """Per device the floors, the picture and the table."""
     parts = [
         "## Speed\n",
-        "`make bench`: times of one run on one machine; ratios within a row are what to compare.\n",
+        "Times of training steps beside plain PyTorch code in the same process: ratios are what to "
+        "compare.\n",
     ]
-    files = sorted((results.root / "bench").glob("*.csv"))
-    for file in files:
-        table = results.table(f"bench/{file.name}")
+    for device, command in (("cpu", "make bench"), ("cuda", "make bench ARGS='--device cuda'")):
+        table = results.table(f"bench/{device}.csv")
         if table is None:
+            parts.append(f"On {device}: {NOT_RUN}: `{command}`\n")
             continue
-        rows = list(zip(*table.values(), strict=True))
-        lines = [[plain(cell) for cell in row] for row in rows[:MOST]]
-        more = f"\n{len(rows) - MOST} more rows in bench/{file.name}.\n" if len(rows) > MOST else ""
-        parts.append(f"**{file.stem}**\n\n{markdown(list(table), lines)}{more}")
-    if not files:
-        parts.append(f"{NOT_RUN}: `make bench`\n")
-    if not any(file.stem.startswith("cuda") for file in files):
-        parts.append(f"On a GPU: {NOT_RUN}: `make bench` where there is one.\n")
+        caption = f"Time of a step on {device}: `{command}`"
+        parts.append(results.picture(f"bench_{device}", caption, command))
+        for name in (f"floors-{device}", device):
+            parts.append(as_it_stands(results, f"bench/{name}.csv", command))
     return "\n".join(parts)
+
+
+def as_it_stands(results: Results, place: str, command: str) -> str:
+    """A CSV file as a table, its first rows if there are many."""
+    table = results.table(place)
+    if table is None:
+        return f"{place}: {NOT_RUN}: `{command}`\n"
+    rows = list(zip(*table.values(), strict=True))
+    lines = [[plain(cell) for cell in row] for row in rows[:MOST]]
+    more = f"\nThe other {len(rows) - MOST} rows: {place}\n" if len(rows) > MOST else ""
+    return markdown(list(table), lines) + more
 
 
 def plain(cell) -> str:
