@@ -195,7 +195,8 @@ def variance_figure(case: Path, path: Path) -> None:
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4.2))
     for y, (name, value) in enumerate(zip(names, values, strict=True)):
         hatch = "///" if name in BIASED else None
-        ax.barh(y, value, color=style.colour(name.split("_")[0]), alpha=0.85, hatch=hatch)
+        base = name if name in style.COLOURS else name.split("_")[0]
+        ax.barh(y, value, color=style.colour(base), alpha=0.85, hatch=hatch)
         ax.annotate(f" {value:,.0f}, {value / reference:.3g}x", (value, y), va="center", fontsize=9)
     labels = [NAMES.get(name, style.label(name)) for name in names]
     ax.set_yticks(
@@ -205,7 +206,7 @@ def variance_figure(case: Path, path: Path) -> None:
     ax.set_xscale("log")
     ax.set_xlim(right=values.max() * 20)
     ax.set_xlabel("variance of one image's logit gradient, summed over the latents")
-    ax.set_title(f"Every estimator at the same weights, {case.name}; x: times leave-one-out's")
+    ax.set_title(f"At the same weights, {case.name} (x: leave-one-out's)")
     ax.grid(axis="y", visible=False)
     style.save(fig, path)
 
