@@ -119,25 +119,24 @@ def run_cells(found: Arm | None) -> list[str]:
 
 
 def rates(results: Results) -> str:
-    head = (
-        "learning rate",
-        *(f"{LABELS[n]} {m}" for n in ("rebar", "relax") for m in ("train", "valid")),
-    )
-    rows = results.rows("vae/rates/mnist-linear1/summary.csv")
-    there = {n for n in ("rebar", "relax") if results.table(f"vae/rates/mnist-linear1/{n}.csv")}
+    pair, place = ("rebar", "relax"), "vae/rates/mnist-linear1"
+    run = "python -m experiments.vae preset=vae/rates 'estimator=[rebar,relax]'"
+    found: dict[tuple[str, float], dict] = {
+        (row["estimator"], row["lr"]): row
+        for row in results.rows(f"{place}/summary.csv")
+        if results.table(f"{place}/{row['estimator']}.csv")
+    }
     lines = []
     for lr in (5e-3, 1e-3, 5e-4, 1e-4, 5e-5):
-        cells = []
-        for name in ("rebar", "relax"):
-            row = next(
-                (r for r in rows if r["estimator"] == name and np.isclose(r["lr"], lr)), None
-            )
-            row = row if name in there else None
-            cells += [number(row and row[metric], 2) for metric in ("train", "valid")]
+        rows = [found.get((name, lr), {}) for name in pair]
+        cells = [number(row.get(metric), 2) for row in rows for metric in ("train", "valid")]
         lines.append((f"{lr:g}", *cells))
+    head = ("learning rate", *(f"{LABELS[n]} {m}" for n in pair for m in ("train", "valid")))
     return (
         "### Which learning rate\n\nThe paper's five after 20 epochs, one seed, MNIST linear1: "
-        "`python -m experiments.vae preset=vae/rates 'estimator=[rebar,relax]'`\n\n"
+        f"`{run}`\n\n"
+        + results.picture("vae-rates-mnist-linear1-rates", "Validation against the rate.", run)
+        + "\n"
         + markdown(head, lines)
     )
 
@@ -150,9 +149,8 @@ def training(results: Results) -> str:
         for name in TABLE_1:
             found = arm(results, "paper", case, name)
             cells.append(number(results.paper["table training"][case][name], 2))
-            cells.append(
-                found and plus_minus(found.row["train"], found.row["train_se"], 2) or NOT_RUN
-            )
+            row = found.row if found else {}
+            cells.append(plus_minus(row.get("train"), row.get("train_se"), 2))
         rows.append([title(case), *cells])
     return (
         "### Training -ELBO after 2 000 000 steps (Table 1)\n\n"
