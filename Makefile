@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format certify reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test lint format certify compare reproduce-toy reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -71,6 +71,10 @@ format: $(READY) ## 1 s | sort imports, mend what ruff can, format
 
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
+
+compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
+	$(PY) -m scripts.compare $(ARGS)
+	$(PY) -m scripts.compare_figures
 
 # Paper preset for the toy, quick for the rest, unless PRESET says otherwise.
 reproduce-toy: PRESET ?= paper

@@ -26,6 +26,7 @@ from experiments.vae.models import MODELS, VAE
 from experiments.vae.race import batches, race
 
 OUT = Path("results/compare")
+RUNS = "runs/compare"  # of the checkpoints: no results of the VAE family
 BATCH = 100  # images that are measured on: the first of the training set
 COPIES = 1000  # draws at once on a toy
 REFERENCE = "rao_relax-3"  # its mean is the reference gradient where none is exact
@@ -75,11 +76,12 @@ def checkpoint(model: str, stage: str, steps: int) -> Path:
         *(sys.executable, "-m", "experiments.vae", "preset=vae/quick", f"model={model}"),
         *("estimator=[rebar]", "lr=[1e-3]", "data=mnist", "data.binarization=dynamic"),
         *(*settings, f"steps={steps}", f"tag={stage}", "variance_every=0", "iwae_samples=0"),
-        *("evaluate_every=10", "pictures=false", "tracking=disabled", "results=runs/compare"),
+        *("evaluate_every=10", "pictures=false", "tracking=disabled"),
+        *(f"runs={RUNS}", f"results={RUNS}"),
     ]
     print(" ".join(["python", *command[1:]]), flush=True)
     subprocess.run(command, check=True)
-    return Path(f"runs/vae/quick/mnist-{model}/rebar-{stage}/checkpoint.pt")
+    return Path(f"{RUNS}/vae/quick/mnist-{model}/rebar-{stage}/checkpoint.pt")
 
 
 def vae_layers(images: data.Images, model: str, stage: str, steps: int) -> Iterator[Problem]:

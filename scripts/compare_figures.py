@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from scripts import style
 
@@ -36,6 +37,7 @@ NAMED = {  # the points that carry a name in the figure
     "reinmax": "ReinMax",
 }
 ABLATION = ("several_z-2", "pairs_relax-2")  # steps on the way, in the tables only
+OWN = ("rao_relax", "several_z", "pairs_relax")  # not from the literature
 LEFT_OUT = ("reinforce", "muprop", *ABLATION)  # of the figure
 
 
@@ -52,7 +54,7 @@ def cells(rows: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, dict[st
         cell, name = (row["problem"], row["stage"]), row["estimator"]
         layers[cell].add(row["layer"])
         into = found[cell][name]
-        into["unbiased"] = float(row["unbiased"])
+        into["unbiased"], into["steps"] = float(row["unbiased"]), float(row["steps"])
         for key in ("variance", "bias2", "gradient2", "milliseconds", "evaluations"):
             into[key] += float(row[key] or 0)
         into["bias2_error"] = math.hypot(into["bias2_error"], float(row["bias2_error"] or 0))
@@ -67,45 +69,47 @@ def cells(rows: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, dict[st
 
 def draw_cell(ax, estimators: dict[str, dict[str, float]]) -> None:
     """Variance against time, log scales; a biased one's bar reaches to its mean squared error."""
-    texts = []
+    texts, points = [], []
     for name, m in estimators.items():
         if name in LEFT_OUT:
             continue
         base, x, y = name.split("-")[0], m["milliseconds"], m["variance"]
         colour = style.colour(base) if name in NAMED else "#BBBBBB"
         face = colour if m["unbiased"] else "white"
-        ax.plot(x, y, "o", markersize=7 if name in NAMED else 4, color=colour, mfc=face, mew=1.5)
         if not m["unbiased"] and m["bias2"] > 2 * m["bias2_error"]:
             ax.plot([x, x], [y, y + m["bias2"]], "-_", color=colour, linewidth=1.5)
+        size = 7 if name in NAMED else 4
+        ax.plot(x, y, "o", markersize=size, color=colour, mfc=face, mew=1.5, zorder=3)
+        points.append((x, y))
         if name in NAMED:
             texts.append((NAMED[name], x, y, colour))
     ax.set(xscale="log", yscale="log")
-    ax.autoscale_view()
-    low, high = ax.get_ylim()
-    place_labels(ax, texts)
-    ax.set_ylim(low, high)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlim(right=8 * max(x for x, _ in points))  # room for the last name
+    place_labels(ax, texts, points)
 
 
-def place_labels(ax, texts: list[tuple[str, float, float, str]]) -> None:
-    """Names right of their points, moved apart where they would overlap."""
+def place_labels(ax, texts: list[tuple], points: list[tuple[float, float]]) -> None:
+    """Names beside their points, where they cover neither each other nor a point."""
     ax.figure.canvas.draw()
-    to_pixels = ax.transData.transform
-    boxes: list[tuple[float, float, float, float]] = []
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in ax.transData.transform(points)]
     for text, x, y, colour in sorted(texts, key=lambda t: t[2]):
-        px, py = to_pixels((x, y))
-        width, height = 6.2 * len(text), 13
-        for dx, dy in ((8, -4), (8, 7), (8, -15), (-8 - width, -4), (8, 18), (8, -26), (-width, 9)):
+        px, py = ax.transData.transform((x, y))
+        width, height = 7.5 * len(text), 15
+        beside = [(9, dy) for dy in (-6, 4, -16, 12, -26, 22)]
+        left = [(-9 - width, dy) for dy in (-6, 6, -18)]
+        for dx, dy in [*beside, *left, (-width / 2, 9), (-width / 2, -24), (9, 34), (9, -40)]:
             box = (px + dx, py + dy, px + dx + width, py + dy + height)
-            if not any(overlap(box, other) for other in boxes):
+            if not any(overlap(box, other) for other in taken):
                 break
-        boxes.append(box)
+        taken.append(box)
         ax.annotate(
             text,
             (x, y),
             xytext=(dx, dy),
             textcoords="offset pixels",
             color=colour,
-            fontsize=8,
+            fontsize=8.5,
             va="bottom",
         )
 
@@ -124,6 +128,8 @@ def figure(found: dict) -> None:
             ax.set_title(f"{model}, {stage}")
             if (model, stage) in found:
                 draw_cell(ax, found[model, stage])
+            else:
+                ax.set_visible(False)
     for ax in axes[-1]:
         ax.set_xlabel("ms of CPU per estimate (100 images)")
     for ax in axes[:, 0]:
@@ -196,25 +202,45 @@ def label_ends(ax, ends: dict[str, float]) -> None:
 
 
 def tables(found: dict) -> str:
-    parts = [HEAD, winners(found), by_cell(found, "variance"), by_cell(found, "time"), toys(found)]
+    parts = [
+        head(found),
+        winners(found),
+        by_cell(found, "variance"),
+        by_cell(found, "time"),
+        toys(found),
+    ]
     return "\n".join(parts)
 
 
 HEAD = """# Every estimator compared
 
-Written by `python -m scripts.compare_figures` from comparison.csv (`make compare`).
+Written by `make compare` from the CSV files beside this one. Each cell is a model trained by REBAR
+on MNIST, binarized anew in every batch, at rate 1e-3: early is 1 000 steps of 100 images, late
+{late} steps of 24.
 
-Variance of one estimate of the gradient in the logits, summed over units (and layers), mean over
-100 training images, at fixed weights. Early: 1 000 steps of REBAR at batch 100; late: 100 000 at
-batch 24; both at rate 1e-3. phi (eta, gamma, alpha, networks) is fitted on other images first. ms:
-CPU time of one estimate of the whole batch, one thread, without fitting phi. `-K` is the number of
-samples. Two layers: each measured with the other's noise fixed or drawn anew, and added up.
+Variance of one estimate of the gradient in the logits, at fixed weights, summed over units (and
+layers), mean over 100 training images. phi (eta, lambda, gamma, alpha, the networks) is fitted on
+other images first: 150 to 600 steps, which is short for RODEO, NVIL and MuProp. ms: CPU time of one
+estimate for all 100 images, one thread, without fitting phi. `-K` is the number of samples. Of two
+layers the upper is measured at one sample of the lower, the lower with the upper drawn anew; their
+variances and times are added, their evaluations averaged.
+
+`rao_relax` is this repository's. `several_z-2` (REBAR averaged over two z~ per b) and
+`pairs_relax-2` (antithetic b inside RELAX, `rao_relax` without its linear term) are the steps
+towards it. local_expectation needs 201 evaluations; its time for linear1 is that of the rank-one
+form.
 """
 MEASURES = {
     "variance": lambda m: m["variance"],
     "variance x evaluations": lambda m: m["variance"] * m["evaluations"],
     "variance x ms": lambda m: m["variance"] * m["milliseconds"],
 }
+
+
+def head(found: dict) -> str:
+    """What was measured, with the steps of the late checkpoints."""
+    steps = {m: found[m, "late"]["rebar"]["steps"] for m in MODELS if (m, "late") in found}
+    return HEAD.format(late=", ".join(f"{n:,.0f} ({m})" for m, n in steps.items()) or "no")
 
 
 def vae_cells(found: dict) -> list[tuple[str, str]]:
@@ -230,7 +256,7 @@ def winners(found: dict) -> str:
         for measure in MEASURES.values():
             unbiased = {n: measure(m) for n, m in found[cell].items() if m["unbiased"]}
             best = min(unbiased, key=unbiased.get)
-            others = {n: v for n, v in unbiased.items() if not n.startswith("rao_relax")}
+            others = {n: v for n, v in unbiased.items() if not n.startswith(OWN)}
             second = min(others, key=others.get)
             ratio = others[second] / unbiased[best]
             entries.append(

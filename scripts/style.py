@@ -24,6 +24,7 @@ COLOURS = {
     "nvil": "#8C6D31",
     "concrete": "#56B4E9",
     "straight_through": "#999999",
+    "rao_relax": "#C2185B",
 }
 OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
 LABELS = {
