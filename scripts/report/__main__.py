@@ -21,8 +21,8 @@ Backpropagation through the Void (Grathwohl, Choi, Wu, Roeder, Duvenaud, ICLR 20
 and table, the paper's numbers beside ours. `make report` writes this page from the CSV files in
 this folder; no number and no verdict on our side is typed in. The paper's are kept in
 [paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
-natural. Unless a section says otherwise the runs were made on a CPU with one thread a process; what
-a GPU would take has not been measured. The same as one page to keep: [report.html](report.html).
+natural. Unless a section says otherwise the runs were made on a CPU with one thread a process. The
+same as one page to keep: [report.html](report.html).
 """
 MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
 DIFFERENCES = Path(__file__).with_name("differences.md")
@@ -58,7 +58,7 @@ def counted(claims: list[Claim]) -> str:
 def small_table(results: Results) -> str:
     """The table of the front page."""
     rows = [*toy.headline(results), *vae.headline(results), *rl.headline(results)]
-    return markdown(("", "the paper", "ours"), rows)
+    return markdown(("number", "the paper", "ours"), rows)
 
 
 def with_table(readme: str, table: str) -> str:
