@@ -43,7 +43,7 @@ RACERS = (
     "reinmax",
 )
 RACED = ("linear1", "nonlinear")
-RATES = (1e-3, 3e-3)
+RATES = (1e-3,)
 TOYS = {"bernoulli": compare.bernoulli_toy, "categorical": compare.categorical_toy}
 CURVE = ("model", "estimator", "lr", "seconds", "steps", "train")
 COLUMNS = (
