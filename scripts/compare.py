@@ -31,11 +31,9 @@ BATCH = 100  # images that are measured on: the first of the training set
 COPIES = 1000  # draws at once on a toy
 REFERENCE = "rao_relax-3"  # its mean is the reference gradient where none is exact
 RACERS = (
-    "nvil",
     "rloo-2",
     "disarm-2",
     "arms-3",
-    "double_cv-2",
     "rebar",
     "relax",
     "rao_relax-1",

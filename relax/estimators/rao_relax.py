@@ -9,10 +9,10 @@
 
 With gamma = 0 this is RELAX with coupled noise, z~ = z: v says where z lies between the threshold
 (v = 0) and infinity given b, and h relaxes b as sigma_lambda(z) does, but with moments in closed
-form. Most of RELAX's variance is not that f(b) - c(z~) misses its mark; it is the noise v that
-comes on top of b. It enters through h and w, nearly linearly, and their conditional means are
-known. Any G that does not look at v leaves the mean alone, as do any c, eta, lambda and gamma
-(phi), so the estimator is unbiased.
+form. On the VAEs more than half of RELAX's variance is not that f(b) - c(z~) misses its mark; it is
+the noise v that comes on top of b. It enters through h and w, nearly linearly where there are many
+bits, and their conditional means are known. Any G that does not look at v leaves the mean alone,
+as do any c, eta, lambda and gamma (phi), so the estimator is unbiased.
 
 samples > 1 draws the b together, mutually antithetic, and the first factor becomes that of ARMS
 (DisARM for two). Two evaluations of f per sample, differentiable at b and at h, when c is f.
@@ -88,8 +88,10 @@ def rao_relax(
     eta_b, eta_g = lift(eta, c_h, lead), lift(eta, b, lead)
     linear = (G * (h - mean_h)).flatten(c_h.ndim).sum(-1)  # G (h - E[h|b])
     grad = (
+        # [f(b) - eta (c(h) - G (h - E[h|b]))] d/dtheta log p(b|theta)
         weighted_score(f_b.detach() - eta_b * (c_h - linear), draw)
-        + eta_g * ((dc - G) * w + G * mean_w)  # + eta [(c'(h) - G) w + G E[w|b]]
+        # + eta [(c'(h) - G) w + G E[w|b]]
+        + eta_g * ((dc - G) * w + G * mean_w)
     )
     return make_estimate(dist, draw, grad, f_b)
 
