@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format certify compare reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test lint format certify bench compare reproduce-toy reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -71,6 +71,9 @@ format: $(READY) ## 1 s | sort imports, mend what ruff can, format
 
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
+
+bench: $(READY) ## 5 min | time every step beside plain PyTorch code: results/bench
+	$(PY) -m scripts.bench $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
 	$(PY) -m scripts.compare $(ARGS)

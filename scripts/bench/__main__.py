@@ -119,7 +119,7 @@ def align(lines: list[list[str]]) -> str:
 
 
 def write(results: Path, device: torch.device, rows: list[Row], held: list[Floor]) -> None:
-    name = hardware(device)
+    name = hardware(device).replace(",", " ")
     cells = [[*row.cells(), name] for row in rows]
     write_table(results / "bench" / f"{device.type}.csv", [*measure.COLUMNS, "hardware"], cells)
     columns = ["floor", "bound", "measured", "verdict"]

@@ -51,7 +51,7 @@ def floors(rows: list[Row]) -> list[Floor]:
         ("compiled", 1000, 2500),
     ):
         measured = ask("vs_reference", family="toy", variant=how, replicas=seeds)
-        found.append(Floor(f"toy, {seeds} seeds, {how}, against the plain loop", bound, measured))
+        found.append(Floor(f"toy: {seeds} seeds {how} against the plain loop", bound, measured))
     for batch, bounds in ((24, (1.7, 2.2)), (100, (1.4, 1.7))):
         for how, bound in zip(("eager", "compiled"), bounds, strict=True):
             wanted = {"family": "vae", "variant": how, "batch": batch}
@@ -59,11 +59,11 @@ def floors(rows: list[Row]) -> list[Floor]:
                 (ask("vs_reference", estimator=name, **wanted) for name in ("rebar", "relax")),
                 key=lambda x: (math.isnan(x), x),
             )
-            what = f"VAE, batch {batch}, {how}, against the plain step (the slowest model)"
+            what = f"VAE: batch {batch} {how} against the plain step (the slowest model)"
             found.append(Floor(what, bound, measured))
     for batch, bound in ((24, 45), (100, 65)):
         share = ask("roofline", family="vae", variant="compiled", batch=batch, case="linear1")
-        what = f"VAE, batch {batch}, compiled, share of the roofline"
+        what = f"VAE: batch {batch} compiled: share of the roofline"
         found.append(Floor(what, bound, 100 * share, unit=" %"))
     found += estimators(ask)
     found += replicas(ask)
@@ -77,9 +77,9 @@ def estimators(ask: Callable[..., float]) -> list[Floor]:
         ask("vs_concrete", estimator=name, **wanted) for name in ("rebar", "relax", "relax4")
     )
     return [
-        Floor("RELAX over REBAR, batch 100, r of 2 layers", 1.8, two / rebar, True),
-        Floor("RELAX over REBAR, batch 100, r of 4 layers", 2.4, four / rebar, True),
-        Floor("RELAX over Concrete, batch 100", 6, four, True),
+        Floor("RELAX over REBAR: batch 100 with r of 2 layers", 1.8, two / rebar, True),
+        Floor("RELAX over REBAR: batch 100 with r of 4 layers", 2.4, four / rebar, True),
+        Floor("RELAX over Concrete: batch 100", 6, four, True),
     ]
 
 
@@ -95,8 +95,8 @@ def replicas(ask: Callable[..., float]) -> list[Floor]:
     three = {"family": "vae-replicas", "variant": "graph", "replicas": 3}
     minutes = sum(ask("ms", estimator=name, **three) for name in ("rebar", "relax")) * 2e6 / 6e4
     return [
-        Floor("10 replicas against 1, per replica, batch 24, CPU, eager", 1.4, ten),
-        Floor("GPU: graph against eager, REBAR, batch 24", 5, eager / graph),
-        Floor("GPU: 20 replicas against 1, per replica, graph", 8, twenty),
-        Floor("GPU: 2 000 000 steps of rebar and relax, 3 seeds", 9, minutes, True, " min"),
+        Floor("CPU: 10 replicas against 1 (per replica; batch 24; eager)", 1.4, ten),
+        Floor("GPU: graph against eager (REBAR; batch 24)", 5, eager / graph),
+        Floor("GPU: 20 replicas against 1 (per replica; graph)", 8, twenty),
+        Floor("GPU: 2 000 000 steps of rebar and relax with 3 seeds", 9, minutes, True, " min"),
     ]

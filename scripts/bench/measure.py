@@ -164,11 +164,11 @@ def memory(device: torch.device, case: str) -> list[Row]:
 
 
 MEMORY = {  # case -> family, replicas, batch
-    "toy, 1000 seeds": ("toy", 1000, 1),
-    "toy, 10 000 seeds": ("toy", 10_000, 1),
+    "toy 1000 seeds": ("toy", 1000, 1),
+    "toy 10000 seeds": ("toy", 10_000, 1),
     "linear1": ("vae", 1, 24),
-    "linear1, batch 100": ("vae", 1, 100),
-    "linear1, 20 replicas": ("vae", 20, 24),
+    "linear1 batch 100": ("vae", 1, 100),
+    "linear1 20 replicas": ("vae", 20, 24),
 }
 
 

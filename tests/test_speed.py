@@ -1,0 +1,242 @@
+"""Speed never changes a number: packed optimisers, compiled steps, CUDA graphs, the benchmark."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+import relax as rx
+from experiments import accelerate
+from experiments.errors import UserError
+from experiments.toy.config import Toy
+from experiments.toy.methods import OWN
+from experiments.toy.train import Run as ToyRun
+from experiments.vae.config import Vae
+from experiments.vae.train import Run as VaeRun
+from relax import replicas
+from scripts.bench import cases, reference
+from scripts.bench.floors import floors
+from scripts.bench.timing import Group
+
+
+class Rehearsed(accelerate.Graphed):
+    """A CUDA graph without a GPU: recording notes the inputs' places, replaying reads them."""
+
+    def beside(self, inputs):
+        return self.step(*inputs)
+
+    def record(self):
+        def replay():
+            self.outputs = self.step(*self.inputs)
+
+        return replay
+
+
+def toy(name="relax", **settings) -> ToyRun:
+    return ToyRun(Toy(seeds=3, device="cpu", **settings), name, OWN[name]())
+
+
+def vae(name="relax", dynamic=False, **settings) -> VaeRun:
+    config = Vae(batch=6, seeds=2, latents=8, hidden=8, device="cpu", estimators={name: {}})
+    for key, value in settings.items():
+        setattr(config, key, value)
+    pixels = torch.rand(40, 16, generator=torch.Generator().manual_seed(1))
+    data = cases.Images("random", pixels, pixels, pixels, pixels.mean(0), 4, dynamic)
+    return VaeRun(config, name, data)
+
+
+def weights(run) -> list[torch.Tensor]:
+    """Everything that was trained."""
+    if isinstance(run, ToyRun):
+        return [run.logit, *run.phi]
+    return [*run.vae.parameters(), *run.method.parameters(), run.running]
+
+
+def test_a_replayed_step_equals_the_step_bit_for_bit():
+    for make in (toy, lambda: toy("rebar"), vae, lambda: vae("rebar", dynamic=True)):
+        plain, replayed = make(), make()
+        replayed.advance = Rehearsed(replayed.advance)
+        for step in range(1, 16):
+            for run in (plain, replayed):
+                run.step(step) if isinstance(run, VaeRun) else run.step()
+        assert replayed.advance.calls == 15
+        for p, q in zip(weights(plain), weights(replayed), strict=True):
+            assert torch.equal(p, q)
+
+
+def test_a_graph_counts_its_first_calls_and_executes_nothing_while_it_records():
+    total = torch.zeros(2)
+    graph = Rehearsed(lambda x, rest: total.add_(x + rest[0]))
+    for k in range(1, 9):
+        out = graph(torch.full((2,), float(k)), (torch.ones(2), None))
+        assert torch.equal(out, total) and total[0] == k * (k + 1) / 2 + k
+
+
+def test_graphs_are_for_gpus():
+    def step():
+        return None
+
+    cpu = torch.device("cpu")
+    assert accelerate.graphed(step, "auto", cpu) is step
+    assert accelerate.graphed(step, "off", cpu) is step
+    with pytest.raises(UserError, match="graph=on"):
+        accelerate.graphed(step, "on", cpu)
+    with pytest.raises(UserError, match="graph"):
+        accelerate.graphed(step, "maybe", cpu)
+
+
+@pytest.mark.gpu
+def test_a_graph_follows_the_eager_curve():
+    for make in (toy, vae):
+        runs = [make(device="cuda", graph=graph) for graph in ("off", "on")]
+        for step in range(1, 101):
+            for run in runs:
+                run.step(step) if isinstance(run, VaeRun) else run.step()
+        for p, q in zip(*map(weights, runs), strict=True):
+            torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-5)
+
+
+class Adder:
+    def __init__(self, terms: list[float]) -> None:
+        self.terms = terms
+
+    def total(self, x: torch.Tensor) -> torch.Tensor:
+        for term in self.terms:
+            x = x + term
+        return x
+
+
+def test_compiled_code_is_never_shared_between_runs():
+    adders = [Adder([1.0]), Adder([1.0, 2.0, 3.0])]
+    functions = [accelerate.compiled(adder.total) for adder in adders]
+    for _ in range(2):
+        assert [float(f(torch.zeros(()))) for f in functions] == [1.0, 6.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [toy, vae])
+def test_a_compiled_run_follows_the_eager_one_and_compiles_once(make):
+    plain, fast = make(), make(compile=True)
+    for step in range(1, 21):
+        for run in (plain, fast):
+            run.step(step) if isinstance(run, VaeRun) else run.step()
+        if step == 2:
+            before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    for p, q in zip(weights(plain), weights(fast), strict=True):
+        torch.testing.assert_close(p, q, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["reinforce", "nvil", "muprop", "rebar", "relax", "dlax"])
+def test_one_scalar_gives_theta_and_phi_what_backward_gives(float64, name):
+    run = toy(name)
+    noise = run.method.noise(run.distribution(run.logit), run.noise)
+    run.backward(noise)
+    wanted = [p.grad for p in (run.logit, *run.phi)]
+    for p in (run.logit, *run.phi):
+        p.grad = None
+    run.loss(noise).backward()
+    for p, grad in zip((run.logit, *run.phi), wanted, strict=True):
+        assert (grad is None) == (p.grad is None)
+        if grad is not None:
+            torch.testing.assert_close(p.grad, grad, atol=1e-12, rtol=1e-12)
+
+
+def test_adam_with_large_and_small_parameters_equals_torch_run_by_run():
+    shapes = [(64, 64), (1, 5), (), (3, 7)]
+    rates = torch.tensor([0.1, 0.1, 0.003])
+    torch.manual_seed(0)
+    starts = [torch.randn(3, *shape) for shape in shapes]
+    stacked = [torch.nn.Parameter(start.clone()) for start in starts]
+    optimizer = replicas.Adam(stacked, lr=rates)
+    singles = [[torch.nn.Parameter(start[r].clone()) for start in starts] for r in range(3)]
+    others = [torch.optim.Adam(ps, lr=float(lr)) for ps, lr in zip(singles, rates, strict=True)]
+    for step in range(20):
+        for p in [*stacked, *(p for single in singles for p in single)]:
+            p.grad = torch.sin(step + p.detach() * 3)
+        for one in (optimizer, *others):
+            one.step()
+    for r, single in enumerate(singles):
+        for p, q in zip(stacked, single, strict=True):
+            torch.testing.assert_close(p[r], q, atol=1e-6, rtol=1e-6)
+
+
+def test_loading_leaves_the_tensors_where_a_graph_reads_them():
+    p = torch.nn.Parameter(torch.ones(2, 3))
+    optimizer = replicas.Adam([p], lr=torch.tensor([0.1, 0.2]))
+    saved = deepcopy(optimizer.state_dict())
+    places = [t.data_ptr() for t in (optimizer.steps, *optimizer._rates, *optimizer.state["m"])]
+    optimizer.load_state_dict(saved)
+    after = [t.data_ptr() for t in (optimizer.steps, *optimizer._rates, *optimizer.state["m"])]
+    assert places == after
+
+
+def test_a_step_adds_to_what_a_leaf_has_already():
+    logits = torch.nn.Parameter(torch.zeros(3, 2))
+    noise = rx.noise("reinforce", rx.Bernoulli(logits))
+    for _ in range(2):
+        rx.backward(rx.reinforce(lambda b: b.sum(-1), rx.Bernoulli(logits), noise=noise))
+    twice, logits.grad = logits.grad, None
+    rx.backward(rx.reinforce(lambda b: b.sum(-1), rx.Bernoulli(logits), noise=noise))
+    torch.testing.assert_close(twice, 2 * logits.grad)
+
+
+def test_planning_takes_its_steps_back():
+    run = vae(dynamic=True)
+    run.step(1)
+    before = deepcopy(run.state_dict())
+    assert "steps, about" in run.plan(1000)
+    old, new = (list(accelerate.tensors(flat(state))) for state in (before, run.state_dict()))
+    assert len(old) == len(new) and all(map(torch.equal, old, new))
+
+
+def flat(tree) -> list:
+    """Nested dictionaries and lists as lists."""
+    if isinstance(tree, dict):
+        return [flat(tree[key]) for key in sorted(tree)]
+    return [flat(x) for x in tree] if isinstance(tree, list | tuple) else tree
+
+
+def test_the_plain_code_of_the_benchmark_estimates_the_same_gradient(float64):
+    torch.manual_seed(0)
+    logits = torch.tensor([0.3, -1.0]).expand(200_000, 2).clone().requires_grad_()
+    net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+
+    def f(b):
+        return (b - 0.45).square().sum(-1) + b.prod(-1)
+
+    b, z, z_tilde = reference.draw(logits)
+    grad = reference.relax(f(b), lambda z: net(z).squeeze(-1), logits, b, z, z_tilde)
+    exact = rx.exact_gradient(f, rx.Bernoulli(logits[0]))
+    error = grad.std(0) / len(grad) ** 0.5
+    assert ((grad.mean(0) - exact).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("model", ["linear1", "linear2", "nonlinear"])
+@pytest.mark.parametrize("estimator", ["rebar", "relax"])
+def test_the_plain_vae_of_the_benchmark_trains(model, estimator):
+    torch.manual_seed(0)
+    x = (torch.rand(20, 16) < 0.2).float()
+    net = reference.VAE(model, estimator, x.mean(0), latents=8)
+    before = [p.clone() for p in net.parameters()]
+    for _ in range(20):
+        net.step(x)
+    assert all(p.isfinite().all() for p in net.parameters())
+    assert not any(torch.equal(p, q) for p, q in zip(before, net.parameters(), strict=True))
+
+
+def test_times_are_compared_in_turns():
+    x = torch.zeros(200, 200)
+
+    def once():
+        return x @ x
+
+    def five_times():
+        return [x @ x for _ in range(5)]
+
+    group = Group({"one": once, "five": five_times}, torch.device("cpu"), turns=5, seconds=0.01)
+    assert 2 < group.ratio("five", "one") < 12 and group.ms("one") > 0
+
+
+def test_a_floor_without_rows_is_not_measured():
+    assert {floor.verdict for floor in floors([])} == {"not measured"}
