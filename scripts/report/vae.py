@@ -19,7 +19,7 @@ LABELS = {
     "reinforce": "REINFORCE",
     "nvil": "NVIL",
     "muprop": "MuProp",
-    "concrete": "Concrete",
+    "concrete": "Concrete (train: relaxed)",
     "straight_through": "straight-through",
     "rebar": "REBAR",
     "relax": "RELAX",
@@ -87,8 +87,9 @@ def claims(results: Results) -> list[Claim]:
             [training(results, *place) for place in PLACES],
         ),
         Claim(
-            "RELAX reaches the highest training ELBO of the five estimators (Table 1)",
-            "The best other estimator's training -ELBO minus RELAX's, nats.",
+            "RELAX reaches the highest training ELBO (Table 1)",
+            "The best other estimator's training -ELBO minus RELAX's, nats. Concrete is left out: "
+            "while it trains it sees relaxed samples, and its number bounds nothing.",
             [best(results, *place) for place in PLACES if place[0] != "long"],
         ),
         Claim(
@@ -153,7 +154,7 @@ def paper_curve(results: Results, case: str, metric: str, last: float) -> list[n
 
 def best(results: Results, preset: str, case: str) -> Cell:
     """The best of the others minus RELAX in training -ELBO at the end."""
-    names = TABLE_1 if preset == "paper" else ("concrete", "nvil", "rebar", "relax")
+    names = TABLE_1[1:] if preset == "paper" else ("nvil", "rebar", "relax")
     found = {name: arm(results, preset, case, name) for name in names}
     table = results.paper["table training"][case]
     paper = min(table[name] for name in names[:-1]) - table["relax"]
