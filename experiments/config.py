@@ -28,6 +28,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments import ranks
 from experiments.errors import UserError, check, known, positive
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -130,6 +131,7 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     A mistake of the user's (ours or Hydra's to find) ends in one line and exit status 2. In a
     multirun it ends its own case only: the line is printed, the others go on.
     """
+    ranks.own_gpu()
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     mistakes: list[UserError] = []
 

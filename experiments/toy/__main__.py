@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 
-from experiments.config import launch, register
+from experiments import ranks
+from experiments.config import launch, register, run_path
 from experiments.files import writable
 from experiments.processes import side_by_side
-from experiments.progress import duration
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
-from experiments.toy.results import export, results_path
+from experiments.toy.plan import plan, seconds
+from experiments.toy.results import export, results_path, summarise
 from experiments.toy.train import train
-
-# Milliseconds of one step of 200 seeds, measuring included, on one slow core.
-COST = {"exact": 0.5, "reinforce": 0.8, "rebar": 2.2, "relax": 3.0, relaxation.NAME: 4.0}
 
 
 def run(config: Toy) -> None:
     """Train the chosen estimators side by side, then write their results."""
     names = list(config.estimators)
-    if set(relaxation.ESTIMATORS) <= set(names):
+    if set(relaxation.ESTIMATORS) <= set(names) and ranks.rank() == 0:
         names.append(relaxation.NAME)
-    names.sort(key=lambda name: -seconds(config, name))
+    costs = {name: seconds(config, name) for name in names}
+    names.sort(key=lambda name: -costs[name])
     writable(results_path(config))
-    plan(config, names)
+    print(plan(config, costs), flush=True)
     processes = 1 if config.on_gpu else config.processes
     side_by_side(partial(train_one, config, alone=processes == 1), names, processes)
+    if not ranks.gather(
+        [run_path(config, "toy", config.case, name) for name in config.estimators],
+        lambda path, _: asdict(summarise(path / "metrics.csv")),
+    ):
+        return
     for name in names:
         relaxation.export(config) if name == relaxation.NAME else export(config, name)
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
@@ -34,25 +39,6 @@ def run(config: Toy) -> None:
 
 def train_one(config: Toy, name: str, alone: bool) -> None:
     relaxation.learn(config) if name == relaxation.NAME else train(config, name, bar=alone)
-
-
-def seconds(config: Toy, name: str) -> float:
-    """About how long a run takes that starts anew."""
-    steps = max(config.snapshots) if name == relaxation.NAME else config.steps
-    return 2 + steps * COST.get(name, 2.0) / 1000
-
-
-def plan(config: Toy, names: list[str]) -> None:
-    """Say what will be done, and about how long it takes."""
-    busy = [0.0] * min(config.processes, len(names))
-    for name in names:  # each goes to the process that is free first
-        busy[busy.index(min(busy))] += seconds(config, name)
-    print(
-        f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
-        f"{config.steps} steps, {len(busy)} processes; about {duration(max(busy))} if none of it "
-        "is done yet",
-        flush=True,
-    )
 
 
 register("toy", Toy)

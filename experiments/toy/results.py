@@ -34,7 +34,7 @@ class Summary:
 
 def summarise(metrics: Path) -> Summary:
     table = read_table(metrics)
-    step, seeds = table["step"], int(table["seed"].max()) + 1
+    step, seeds = table["step"], len(np.unique(table["seed"]))
     last = {name: column[step == step.max()] for name, column in table.items()}
     loss = last["loss"]
     q10, median, q90 = np.quantile(loss, [0.1, 0.5, 0.9])

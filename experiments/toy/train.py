@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
+from experiments import ranks
 from experiments.accelerate import compiled, graphed
 from experiments.checkpoint import RunFolder
 from experiments.config import device, run_path, settings
@@ -26,18 +27,21 @@ CHUNK = 250  # gradients measured at once: more do not fit the cache
 def train(config: Toy, name: str, bar: bool = True) -> None:
     """Train one estimator, or go on with it, or skip what is finished."""
     own = config.own(name)
-    path = run_path(config, "toy", config.case, name)
+    path = ranks.shard(run_path(config, "toy", config.case, name))
+    seeds = ranks.mine(seeds_of(config, name))
+    if not seeds:
+        return
     plain = settings(config, name, own, without=("snapshots", "compile"))
     with RunFolder(path, plain, fresh=config.fresh, every=config.save_every) as folder:
         if folder.finished(config.steps):
             print(f"{path}: finished before, {config.steps} steps", flush=True)
             return
-        run = Run(config, name, own)
+        run = Run(config, name, own, seeds)
         if state := folder.load():
             run.load_state_dict(state)
         with Tracker(
             folder,
-            keys={"seed": list(range(run.replicas))},
+            keys={"seed": seeds},
             metrics=run.metrics,
             steps=config.steps,
             tracking=config.tracking,
@@ -60,6 +64,11 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
             tracker.finish(asdict(summary), headline(summary))
 
 
+def seeds_of(config: Toy, name: str) -> range:
+    """All seeds; one stands for all where there is no noise."""
+    return range(1 if name == "exact" else config.seeds)
+
+
 class Run:
     """theta and phi of R replicas, one per seed, with their optimisers and random streams.
 
@@ -67,14 +76,17 @@ class Run:
     row of one bit.
     """
 
-    def __init__(self, config: Toy, name: str, own: Any) -> None:
+    def __init__(
+        self, config: Toy, name: str, own: Any, seeds: Sequence[int] | None = None
+    ) -> None:
         self.config = config
         self.noisy = name != "exact"
-        self.replicas = config.seeds if self.noisy else 1  # without noise all seeds are the same
+        seeds = seeds_of(config, name) if seeds is None else seeds
+        self.replicas = len(seeds)
         place = device(config.device)
 
         def streams(purpose: int) -> list[int]:
-            return [3 * seed + purpose for seed in range(self.replicas)]
+            return [3 * seed + purpose for seed in seeds]
 
         self.noise = rx.replicas.Streams(streams(TRAINING), place)
         self.measuring = rx.replicas.Streams(streams(MEASURING), place)

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from experiments import data
-from experiments.config import launch, register
+from experiments import data, ranks
+from experiments.config import launch, register, run_path
 from experiments.processes import side_by_side
 from experiments.vae.compare import compare
 from experiments.vae.config import Vae
@@ -29,9 +29,13 @@ def run(config: Vae) -> None:
     torch.set_flush_denormal(True)
     images = find_images(config)
     if config.mode == "variance":
+        ranks.alone("mode=variance")
         compare(config, images)
         return
     side_by_side(partial(train, config, images=images), list(config.estimators), config.processes)
+    paths = [run_path(config, "vae", config.case(images), name) for name in config.estimators]
+    if not ranks.gather(paths, lambda _, summaries: ranks.united(summaries)):
+        return
     for name in config.estimators:
         export(config, name, images)
     print(f"curves and summary.csv: {results_path(config, images)}", flush=True)

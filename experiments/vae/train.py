@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments import ranks
 from experiments.accelerate import graphed, seconds_per_call
 from experiments.checkpoint import RunFolder
 from experiments.config import UserError, device, run_path, settings
@@ -29,12 +30,14 @@ WEIGHTS, ORDER, NOISE, MEASURING = range(4)
 
 def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
     """Train, resume or skip; returns the summary."""
-    steps = config.total_steps(len(images.train))
+    steps, rows = config.total_steps(len(images.train)), ranks.mine(rows_of(config))
+    if not rows:
+        return {}
     with run_folder(config, name, images) as folder:
         if folder.finished(steps):
             print(f"{folder.path} is finished, {steps} steps: skipped", flush=True)
             return folder.summary()
-        run = Run(config, name, images)
+        run = Run(config, name, images, rows)
         if state := folder.load():
             run.load_state_dict(state)
         print(f"{folder.path}: {run.plan(steps - folder.step)}", flush=True)
@@ -70,8 +73,13 @@ def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
     plain["data"] = {"name": images.name, "binarization": config.data.binarization}
     del plain["mode"]
     free = ("steps", "epochs", "iwae_samples", "pictures")
-    path = run_path(config, "vae", config.case(images), name)
+    path = ranks.shard(run_path(config, "vae", config.case(images), name))
     return RunFolder(path, plain, free, config.fresh, config.save_every)
+
+
+def rows_of(config: Vae) -> list[tuple[float, int]]:
+    """The replicas: every learning rate with every seed."""
+    return [(lr, seed) for lr in config.lr for seed in range(config.seeds)]
 
 
 class Run:
@@ -80,12 +88,14 @@ class Run:
     A replica for every learning rate and seed, rates outermost.
     """
 
-    def __init__(self, config: Vae, name: str, images: Images) -> None:
+    def __init__(
+        self, config: Vae, name: str, images: Images, rows: list[tuple[float, int]] | None = None
+    ) -> None:
         self.config = config
         place = device(config.device)
         self.images = images.to(place)
-        self.rates = [lr for lr in config.lr for _ in range(config.seeds)]
-        self.seeds = list(range(config.seeds)) * len(config.lr)
+        rates, seeds = zip(*(rows or rows_of(config)), strict=True)
+        self.rates, self.seeds = list(rates), list(seeds)
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         vae = VAE(config.model, images.mean.float(), config.latents, config.hidden, generators)
         self.method = METHODS[name](vae.to(place), config.own(name), generators).to(place)

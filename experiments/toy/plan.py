@@ -1,0 +1,42 @@
+"""About how long the toy takes on this machine, from a few steps of every estimator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+
+from experiments.accelerate import seconds_per_call
+from experiments.progress import duration
+from experiments.toy import relaxation
+from experiments.toy.config import Toy
+from experiments.toy.train import Run
+
+
+def seconds(config: Toy, name: str) -> float:
+    """A run's time if it starts anew; what torch.compile saves is left out."""
+    config = replace(config, compile=False)
+    if name == relaxation.NAME:
+        both = relaxation.ESTIMATORS
+        return max(config.snapshots) * sum(per_step(Run(config, n, config.own(n))) for n in both)
+    run = Run(config, name, config.own(name))
+    steps = config.steps * per_step(run)
+    if not run.noisy:
+        return steps
+    measured = median(seconds_per_call(lambda _: run.log_variance(), range(3)))
+    return steps + config.steps / config.variance_every * measured
+
+
+def per_step(run: Run) -> float:
+    return median(seconds_per_call(lambda _: run.step(), range(12)))
+
+
+def plan(config: Toy, costs: dict[str, float]) -> str:
+    """What will be done, and about how long it takes; costs: name -> seconds."""
+    busy = [0.0] * min(config.processes, len(costs))
+    for cost in sorted(costs.values(), reverse=True):  # each goes to the process that is free first
+        busy[busy.index(min(busy))] += cost
+    return (
+        f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
+        f"{config.steps} steps, {len(busy)} processes; about {duration(2 + max(busy))} if none of "
+        "it is done yet"
+    )
