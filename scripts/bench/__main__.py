@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -119,7 +120,8 @@ def align(lines: list[list[str]]) -> str:
 
 
 def write(results: Path, device: torch.device, rows: list[Row], held: list[Floor]) -> None:
-    name = hardware(device).replace(",", " ")
+    load = f"{os.cpu_count()} cores with a load of {os.getloadavg()[1]:.0f}"
+    name = f"{hardware(device)}; {load}".replace(",", " ")
     cells = [[*row.cells(), name] for row in rows]
     write_table(results / "bench" / f"{device.type}.csv", [*measure.COLUMNS, "hardware"], cells)
     columns = ["floor", "bound", "measured", "verdict"]
