@@ -198,7 +198,8 @@ def one_line(error: Exception, schema: type | None = None) -> str:
     if found := re.search(r"(.+)\n\s+full_key: (.+)", text):
         return f"{found[2]}: {_plain(found[1])}"
     if "grammar" in text:
-        culprit = re.search(r"'([^']*)'", text)
+        culprit = re.search(r"LexerNoViableAltException: (.+)", text)
+        culprit = culprit or re.search(r"'([^']*)'", text)
         what = f" {culprit[1]!r}" if culprit and culprit[1] else ""
         return f"cannot read the argument{what}; write key=value, lists in quotes: 'key=[a,b]'"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

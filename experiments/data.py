@@ -214,8 +214,15 @@ def _larochelle(root: str | Path) -> Images:
         if path is None:
             raise _missing("Binarized MNIST", list(LAROCHELLE_FILES), root)
         opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt") as lines:
-            splits[split] = torch.from_numpy(np.loadtxt(lines, dtype=np.uint8)).double()
+        try:
+            with opener(path, "rt") as lines:
+                pixels = np.loadtxt(lines, dtype=np.uint8, ndmin=2)
+        except (OSError, EOFError, ValueError) as error:
+            why = str(error).splitlines()[0]
+            raise UserError(f"{path} is damaged ({why}); fetch it again") from None
+        if pixels.shape[1] != 784:
+            raise UserError(f"{path} has rows of {pixels.shape[1]} pixels, not 784; fetch it again")
+        splits[split] = torch.from_numpy(pixels).double()
     return Images("mnist", **splits, mean=splits["train"].mean(0), side=28)
 
 
