@@ -142,8 +142,11 @@ class RunFolder:
                 f"{self.path} holds a run with other settings ({'; '.join(differences)}); give "
                 "this one a name of its own (tag=name) or throw the old one away (fresh=true)",
             )
-            if old == self.config:
-                return
+            return  # the free ones are written when the run goes on
+        self._write_config()
+
+    def _write_config(self) -> None:
+        file = self.path / "config.json"
         with disk_errors(file, "write"):
             write_whole(file, (json.dumps(self.config, indent=1, sort_keys=True) + "\n").encode())
 
@@ -188,10 +191,12 @@ class RunFolder:
                 print(f"{self.path}: going on from the checkpoint before, step {payload['step']}")
             self.step, self.seconds = payload["step"], payload["seconds"]
             self._enough(self.step, self.step if self._target is None else self._target)
+            self._write_config()
             self._cut(payload["records"])
             (self.path / "summary.json").unlink(missing_ok=True)  # it goes on: not finished
             return payload["state"]
         check(not found, f"{self.path}: no usable checkpoint; start the run again with fresh=true")
+        self._write_config()
         self._cut({})
         return None
 

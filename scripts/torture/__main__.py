@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import astuple, fields
@@ -28,10 +30,12 @@ def main() -> None:
     killed = kills.torture(root, args.kills, args.minutes, args.seed)
     harmed = [told(fault.try_on(root)) for fault in FAULTS]
     write(args.results, killed, harmed)
+    answered = bad_input(args.results)
+    report.write(args.results)
     count = kills.count(killed)
     bad = [v for v in killed if not v.fine] + [o for o in harmed if o.result == "failed"]
     print(f"{count.total()} kills, {len(bad)} troubles: {args.results}/robustness.md")
-    if bad or min(count[family] for family in victims.FAMILIES) < ENOUGH:
+    if bad or not answered or min(count[family] for family in victims.FAMILIES) < ENOUGH:
         sys.exit(f"something did not hold, or took too long; the files are under {root}")
     shutil.rmtree(root)
 
@@ -46,7 +50,19 @@ def write(results: Path, killed: list[kills.Victim], harmed: list[Outcome]) -> N
     write_table(place / "kills.csv", kills.COLUMNS, kills.table(killed))
     rows = [[f'"{cell}"' for cell in astuple(outcome)] for outcome in harmed]
     write_table(place / "faults.csv", [item.name for item in fields(Outcome)], rows)
-    report.write(results)
+
+
+def bad_input(results: Path) -> bool:
+    """Run the tests that give the programs bad input; whether all of it was answered."""
+    rows = []
+    for file in ("tests/test_bad_input.py", "tests/test_config.py"):
+        command = [sys.executable, "-m", "pytest", "-q", file]
+        said = subprocess.run(command, capture_output=True, text=True).stdout
+        counts = [re.search(rf"(\d+) {word}", said) for word in ("passed", "failed")]
+        passed, failed = (int(found[1]) if found else 0 for found in counts)
+        rows.append([file, passed + failed, passed])
+    write_table(results / "robustness" / "inputs.csv", ["file", "inputs", "answered"], rows)
+    return all(tried == answered > 0 for _, tried, answered in rows)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,14 @@ FAULTS = """
 Each one is done to a run of the toy, which then goes on and must leave the undisturbed run's files.
 """
 
+INPUTS = """
+## Bad input
+
+Configuration keys and values, data files, run folders, checkpoints, environments: each must be
+answered by one line that names the culprit and the mend, exit status 2, and nothing written over.
+`make test ARGS="tests/test_bad_input.py tests/test_config.py"`.
+"""
+
 SOAK = """
 ## Soak
 
@@ -75,13 +83,16 @@ def soak_table(rows: list[list[str]]) -> list[list]:
 def write(results: Path) -> None:
     """Write robustness.md anew from what there is."""
     place = results / "robustness"
-    kills, faults, soak = (read(place / f"{name}.csv") for name in ("kills", "faults", "soak"))
+    names = ("kills", "faults", "inputs", "soak")
+    kills, faults, inputs, soak = (read(place / f"{name}.csv") for name in names)
     machine = f"{os.cpu_count()} CPU cores, {platform.system()}, Python {platform.python_version()}"
     parts = [HEAD.format(machine=machine)]
     if kills:
         parts += [KILLS, "\n" + markdown(with_sum(kills))]
     if faults:
         parts += [FAULTS, "\n" + markdown(faults)]
+    if inputs:
+        parts += [INPUTS, "\n" + markdown(with_sum(inputs))]
     if soak:
         text = SOAK.format(minutes=float(soak[-1][0]), runs=len(soak) - 1)
         parts += [text, "\n" + markdown(soak_table(soak))]
