@@ -93,9 +93,8 @@ def _merge(path: Path, parts: list[dict[str, str]], summarise: Callable) -> None
         record = interleaved([part["metrics.csv"] for part in parts])
         write_whole(path / "metrics.csv", record.encode())
         summaries = [json.loads(part["summary.json"]) for part in parts]
-        summary = summarise(path, summaries)
+        summary = {"step": summaries[0]["step"], **summarise(path, summaries)}
         summary |= {"seconds": max(part["seconds"] for part in summaries)}
-        summary |= {"step": summaries[0]["step"]}
         write_whole(path / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
 
 
