@@ -20,8 +20,9 @@ KILLS = """
 compared with an undisturbed run: metrics.csv, the exported curves and the summary, byte for byte.
 Half of the kills come at a random moment, half at one of the system calls that write a checkpoint
 or a record (`writing`: before it, after it, or with what was being written torn off anywhere).
-SIGTERM and SIGINT must leave with a saved checkpoint and one line. `rows` counts the rows of the
-metrics.csv that were compared; CartPole's runs save between episodes.
+SIGTERM and SIGINT must save and leave with one line, unless they come before there is anything to
+save. `rows` counts the rows of the metrics.csv that were compared; CartPole's runs save between
+episodes.
 """
 
 FAULTS = """
@@ -35,6 +36,7 @@ INPUTS = """
 
 Configuration keys and values, data files, run folders, checkpoints, environments: each must be
 answered by one line that names the culprit and the mend, exit status 2, and nothing written over.
+Nearly every test is one such input.
 `make test ARGS="tests/test_bad_input.py tests/test_config.py"`.
 """
 
