@@ -139,7 +139,7 @@ def test_the_verdict_of_a_claim():
     assert Claim("", "", [bad, none]).verdict == "not"
     assert Claim("", "", [none]).verdict == NOT_RUN
     assert Claim("", "", [good, none]).verdict == "partly"
-    assert Claim("", "", [good, none]).text == f"reproduced: a; {NOT_RUN}: c"
+    assert Claim("", "", [good, none]).text == f"reproduced: a 2.00 [1.50, 2.50]; {NOT_RUN}: c"
 
 
 def test_intervals_cover_the_truth_in_19_of_20_cases():

@@ -20,7 +20,7 @@ the CSV files by the same code for all:
   the claim's side;
 - **{PARTLY}**: the number lies on the claim's side, but the interval reaches over the boundary, or
   one seed gives no interval, or the run is shorter than the paper's;
-- **{NOT}**: the number lies on the other side;
+- **{NOT}**: the number lies on the other side, however close (the interval tells);
 - **{NOT_RUN}**: the files are not there.
 
 A claim of several cells is {REPRODUCED} when all its cells are, {NOT} when none that was run is on
@@ -101,7 +101,8 @@ class Claim:
         """The cells in one line, those of one verdict together."""
         groups: dict[str, list[str]] = {}
         for cell in self.cells:
-            groups.setdefault(cell.verdict, []).append(cell.where)
+            found = "" if cell.verdict == NOT_RUN else f" {cell.ours.text(cell.digits)}"
+            groups.setdefault(cell.verdict, []).append(cell.where + found)
         if len(groups) == 1:
             return ", ".join(next(iter(groups.values())))
         return "; ".join(f"{verdict}: {', '.join(where)}" for verdict, where in groups.items())
@@ -109,14 +110,15 @@ class Claim:
     def table(self) -> str:
         head = ("where", "the paper", "ours, 95 % interval", "claimed", "verdict")
         rows = [(c.where, c.paper, c.text, c.boundary, c.verdict) for c in self.cells]
-        mixed = f" ({self.text})" if len({cell.verdict for cell in self.cells}) > 1 else ""
-        title = f"**{self.says}**: {self.verdict}{mixed}. {self.number}"
+        missing = NOT_RUN in {cell.verdict for cell in self.cells} - {self.verdict}
+        title = f"**{self.says}**: {self.verdict}{', the rest not run' if missing else ''}. "
+        title += self.number
         return f"{title}\n\n{markdown(head, rows)}"
 
 
 def overview(claims: list[Claim]) -> str:
     rows = [(claim.says, f"**{claim.verdict}**", claim.text) for claim in claims]
-    return markdown(("the paper's claim", "verdict", "checked on"), rows)
+    return markdown(("the paper's claim", "verdict", "checked on, and the number"), rows)
 
 
 # ---- intervals ----
