@@ -147,8 +147,10 @@ class RunFolder:
 
     def _write_config(self) -> None:
         file = self.path / "config.json"
-        with disk_errors(file, "write"):
-            write_whole(file, (json.dumps(self.config, indent=1, sort_keys=True) + "\n").encode())
+        text = json.dumps(self.config, indent=1, sort_keys=True) + "\n"
+        if not file.exists() or file.read_text() != text:
+            with disk_errors(file, "write"):
+                write_whole(file, text.encode())
 
     def _on_signal(self, number: int, frame) -> None:
         if self.stop:  # asked twice: leave at once, the last checkpoint is good
