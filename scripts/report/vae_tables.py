@@ -35,8 +35,8 @@ def section(results: Results, claims: list[Claim]) -> str:
         "from the same images). All numbers are -ELBO in nats, lower is better; ours are means "
         "over seeds ± their standard error, at the learning rate with the best validation score. "
         "Presets: `paper` is the paper's 2 000 000 steps, `long` 100 of its 960 epochs at the rate "
-        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Wall times are those of one process with "
-        "one thread on a shared CPU.\n",
+        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Wall times are "
+        "those of one process with one thread on a shared CPU.\n",
         *(claim.table() for claim in claims),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
