@@ -72,7 +72,7 @@ format: $(READY) ## 1 s | sort imports, mend what ruff can, format
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
 
-bench: $(READY) ## 5 min | time every step beside plain PyTorch code: results/bench
+bench: $(READY) ## 2 to 5 min | time every step beside plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
