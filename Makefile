@@ -100,7 +100,7 @@ reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the 
 	@if [ "$(PRESET)" = paper ]; then set -ex; \
 		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
 		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' seeds=2 frames=200000 $(ARGS); \
-		$(RL) env=lunarlander mode=grid seeds=2 frames=250000 $(ARGS); \
+		$(RL) env=lunarlander mode=grid seeds=2 frames=500000 $(ARGS); \
 	fi
 	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' $(if $(filter paper,$(PRESET)),seeds=10) $(ARGS)
 	$(RL) env=cartpole mode=variance seeds=1 $(ARGS)
