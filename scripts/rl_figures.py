@@ -60,21 +60,38 @@ def load(case: Path, suffix: str = "") -> dict[str, dict[str, np.ndarray]]:
 
 def figure(root: Path, case: str, published: dict, path: Path) -> None:
     measured = load(root / f"{case}-variance")
-    arms = {name: table for name, table in load(root / case).items() if name in ORDER}
+    arms = {name: table for name, table in load(root / case).items() if base(name) in ORDER}
     fig, axes = plt.subplot_mosaic(
-        "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.6 if measured else 4.4)
+        "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.8 if measured else 4.6)
     )
+    fig.suptitle(found(root / case), fontsize=10.5)
     draw_return(axes["A"], arms, published[f"return {case}"]["series"], case)
     if measured:
         draw_training(axes["B"], measured, published[f"log_variance {case}"]["series"])
-        draw_one_policy(axes["C"], measured["a2c"])
+        draw_one_policy(axes["C"], measured)
     seeds = max(len(np.unique(table["seed"])) for table in arms.values())
     keys = [plt.Line2D([], [], color="#555555", linewidth=2)]
     keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
-    names = [f"ours: mean and quartiles of {seeds} seeds (variance: 1 seed)"]
+    alone = " (variance: 1 seed)" if measured else ""
+    names = [f"ours: mean and quartiles of {seeds} seeds{alone}"]
     names.append("the paper: mean of 5 seeds")
     fig.legend(keys, names, loc="outside lower center", ncols=len(keys))
     style.save(fig, path)
+
+
+def base(name: str) -> str:
+    """The estimator of a run: relax of relax-lr3e-3."""
+    return name.partition("-")[0]
+
+
+def found(case: Path) -> str:
+    """How soon every arm solves it, on average; a seed that does not counts with all it had."""
+    told = []
+    for name, table in load(case, "-solved").items():
+        done = int((table["solved_frames"] >= 0).sum())
+        missed = "" if done == len(table["seed"]) else f" ({done} of {len(table['seed'])} solve it)"
+        told.append(f"{style.label(name)} {rounded(restricted(table).mean())}{missed}")
+    return f"Steps until solved, mean of seeds: {', '.join(told)}"
 
 
 def by_frames(table: dict[str, np.ndarray], points: int = 100) -> tuple[np.ndarray, np.ndarray]:
@@ -94,15 +111,17 @@ def draw_return(ax, arms, published, case: str) -> None:
     ends = {}
     for name, table in arms.items():
         frames, values = by_frames(table)
-        low, high = np.quantile(values, [0.25, 0.75], axis=1)
-        style.shade(ax, frames, low, high, name)
-        ax.plot(frames, values.mean(1), color=style.colour(name), linewidth=2)
+        if name in ORDER:  # of a tagged run the mean is enough
+            style.shade(ax, frames, *np.quantile(values, [0.25, 0.75], axis=1), name)
+        line = {"color": style.colour(name), "linestyle": style.line(name)}
+        ax.plot(frames, values.mean(1), linewidth=2, **line)
         ends[name] = (values[-5:].mean(), "")
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     ax.axhline(goal, color="#333333", linewidth=0.8)
     ax.set_xlabel("steps in the environment")
-    ax.set_title(f"{title}: return of an episode (solved: {goal})")
+    ax.set_ylabel("sum of rewards")
+    ax.set_title(f"{title}: return of an episode (line: 100 in a row above {goal} solve it)")
     right = max(max(curve["x"]) for curve in published.values())
     ax.set_xlim(0, max(right, *(by_frames(table)[0][-1] for table in arms.values())))
     ax.xaxis.set_major_formatter(thousands)
@@ -113,22 +132,24 @@ def draw_training(ax, measured, published) -> None:
     """Each arm's log-variance along its own training, as the paper shows it."""
     ends = {}
     for name, table in measured.items():
-        values = table[f"logvar_{name}"]
-        ax.plot(table["episodes"], values, color=style.colour(name), linewidth=2)
+        values = table[f"logvar_{base(name)}"]
+        line = {"color": style.colour(name), "linestyle": style.line(name)}
+        ax.plot(table["episodes"], values, linewidth=2, **line)
         ends[name] = (values[-3:].mean(), "")
     for name, curve in published.items():
         style.paper(ax, curve["x"], curve["y"], name)
     finish_variance(ax, "ln Var[gradient], each in its own training", ends)
 
 
-def draw_one_policy(ax, table: dict[str, np.ndarray]) -> None:
-    """Every estimator at the policies of A2C's training, on the same episodes."""
-    ends = {}
+def draw_one_policy(ax, measured) -> None:
+    """Every estimator at the policies of one arm's training, on the same episodes."""
+    ends, of = {}, next(name for name in ("a2c", *measured) if name in measured)
+    table = measured[of]
     for name in (key.removeprefix("logvar_") for key in table if key.startswith("logvar_")):
         values = table[f"logvar_{name}"]
         ax.plot(table["episodes"], values, color=style.colour(name), linewidth=1.6)
         ends[name] = (values[-3:].mean(), "")
-    finish_variance(ax, "ln Var[gradient], all at A2C's policies", ends)
+    finish_variance(ax, f"ln Var[gradient], all at {style.label(of)}'s policies", ends)
 
 
 def finish_variance(ax, title: str, ends: dict) -> None:
@@ -139,7 +160,12 @@ def finish_variance(ax, title: str, ends: dict) -> None:
     style.end_labels(ax, ends)
 
 
-def thousands(x: float, _) -> str:
+def rounded(x: float) -> str:
+    """Three digits: 71356 -> 71.4k"""
+    return thousands(float(f"{x:.3g}"))
+
+
+def thousands(x: float, _=None) -> str:
     if x >= 1_000_000:
         return f"{x / 1_000_000:g}M"
     return f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"

@@ -5,6 +5,7 @@ The colours are Okabe and Ito's. What the paper measured is dashed and dark, our
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -33,19 +34,31 @@ LABELS = {
     "muprop": "MuProp",
     "concrete": "Concrete",
     "straight_through": "straight-through",
+    "relax_squared": "RELAX, squared error",
+    "relax_score": "RELAX, score only",
+    "relax_biased": "RELAX, biased z~",
+    "lax_squared": "LAX, squared error",
+    "lax_score": "LAX, score only",
 }
 WIDTH = 9.2  # inches: the text stays legible where a README shows the picture 830 pixels wide
 
 
 def colour(name: str) -> str:
-    """The estimator's colour; relax-mine and relax_biased have their own, always the same."""
-    if name in COLOURS:
-        return COLOURS[name]
-    return OTHERS[sum(name.encode()) % len(OTHERS)]
+    """The estimator's colour, whatever its tag; relax_biased has its own, always the same."""
+    base = name.partition("-")[0]
+    return COLOURS.get(base) or OTHERS[sum(base.encode()) % len(OTHERS)]
 
 
 def label(name: str) -> str:
-    return LABELS.get(name, name.upper() if name.isalnum() else name.replace("_", " "))
+    """relax -> RELAX, relax-lr3e-3 -> RELAX (lr3e-3)"""
+    base, _, tag = name.partition("-")
+    said = LABELS.get(base, base.upper() if base.isalnum() else base.replace("_", " "))
+    return f"{said} ({tag})" if tag else said
+
+
+def line(name: str) -> str | tuple:
+    """A tagged run shares its estimator's colour and is dotted."""
+    return (0, (1, 1)) if "-" in name else "-"
 
 
 def dark(name: str) -> tuple[float, ...]:
@@ -112,13 +125,15 @@ def spread(heights: list[float], gap: float) -> list[float]:
     return moved.tolist()
 
 
-def end_labels(ax, ends: dict[str, tuple[float, str]], gap: float = 0.07) -> None:
+def end_labels(
+    ax, ends: dict[str, tuple[float, str]], gap: float = 0.07, named: bool = True
+) -> None:
     """The estimators' names right of the axes: name -> (height of its curve's end, more text)."""
     low, high = ax.get_ylim()
     heights = spread([min(max(y, low), high) for y, _ in ends.values()], gap * (high - low))
     for (name, (_, more)), y in zip(ends.items(), heights, strict=True):
         ax.annotate(
-            label(name) + more,
+            label(name) + more if named else more,
             (1.01, y),
             xycoords=("axes fraction", "data"),
             color=colour(name),
@@ -128,9 +143,20 @@ def end_labels(ax, ends: dict[str, tuple[float, str]], gap: float = 0.07) -> Non
         )
 
 
+def legend(fig, names: Iterable[str], theirs: str) -> None:
+    """The estimators' names below all panels, and what is dashed if anything is."""
+    keys = [plt.Line2D([], [], color=colour(n), linestyle=line(n), linewidth=2) for n in names]
+    words = [label(name) for name in names]
+    if theirs:
+        keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
+        words.append(theirs)
+    fig.legend(keys, words, loc="outside lower center", ncols=len(keys), columnspacing=1.4)
+
+
 def save(fig, path: Path) -> None:
     """PNG and PDF, the same bytes every time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(path.with_name(path.name + ".png"), metadata={"Software": None})
+    fig.set_layout_engine("none")  # done: not again for the second file
     fig.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})
     plt.close(fig)

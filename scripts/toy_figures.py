@@ -103,8 +103,9 @@ def found(tables, t: float) -> str:
         if theta.shape[1] > 1:
             right = (theta[-1] < 0.5) if t < 0.5 else (theta[-1] > 0.5)
             counts.append(f"{style.label(name)} {right.sum()} of {right.size}")
+    when = f"{steps[-1]:,.0f}".replace(",", " ")
     side = "b = 0, θ < .5" if t < 0.5 else "b = 1, θ > .5"
-    return f"Seeds on the better side ({side}) after {steps[-1]:.0f} steps: {', '.join(counts)}"
+    return f"Seeds on the better side ({side}) after {when} steps: {', '.join(counts)}"
 
 
 def draw_loss(ax, tables, published, t: float) -> None:
@@ -177,7 +178,7 @@ def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> Non
         row[0].set_ylim(low, high + 0.3 * (high - low))  # room for words
     for ax, name in zip(axes[1:, 0], ("rebar", "relax"), strict=True):
         if curve := published.get("relaxation", {}).get(name):
-            style.paper(ax, curve["x"], curve["y"], name, linewidth=1.8, label="the paper: one run")
+            style.paper(ax, curve["x"], curve["y"], name, linewidth=1.8, label="the paper")
             ax.legend(loc="lower left")
     words(axes[0, 0], "the truth: a step, and the shaded side is the better one")
     words(axes[1, 0], "lowest between b = 0 and b = 1:\nit leads to neither side")

@@ -22,6 +22,7 @@ from scripts import style
 
 ORDER = ("reinforce", "nvil", "muprop", "concrete", "straight_through", "rebar", "relax")
 RELAXED = ("concrete",)  # trains on a relaxed objective, which is no bound of the discrete model
+TITLE = {"fontsize": 10.5}
 STEPS = {"mnist": 2083, "digits": 54}  # per epoch of 24
 
 
@@ -101,12 +102,8 @@ def curve(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarr
 
 def curves_figure(case: Path, paper: dict, path: Path) -> None:
     tables = load(case)
-    fig, axes = plt.subplots(1, 3, figsize=(1.3 * style.WIDTH, 4.2))
-    titles = (
-        "-ELBO while training, nats",
-        "-ELBO on validation, nats",
-        "log variance of the encoder's gradient",
-    )
+    fig, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 4.2))
+    titles = ("-ELBO in training, nats", "-ELBO on validation", "ln Var, encoder's gradient")
     series = paper.get(f"curves {case.name}", {}).get("series", {})
     for ax, title, metric in zip(axes, titles, ("train", "valid", "variance_weights"), strict=True):
         ax.set_title(title)
@@ -117,8 +114,9 @@ def curves_figure(case: Path, paper: dict, path: Path) -> None:
             if not len(epochs) or (name in RELAXED and metric == "train"):
                 continue
             values = np.log(values) if metric.startswith("variance") else values
-            median = style.band(ax, epochs, values, name, marker="." if len(epochs) < 8 else None)
-            ends[name] = (median[-1], f" {median[-1]:.1f}")
+            marks = {"linestyle": style.line(name), "marker": "." if len(epochs) < 8 else None}
+            median = style.band(ax, epochs, values, name, **marks)
+            ends[name] = (median[-1], f"{median[-1]:.1f}")
         limits(ax, metric, tables)
         last = max((table["epoch"].max() for table in tables.values()), default=1)
         for name in ("rebar", "relax"):
@@ -126,12 +124,17 @@ def curves_figure(case: Path, paper: dict, path: Path) -> None:
             if line and name in tables:
                 x, y = np.array(line["x"]), np.array(line["y"])
                 style.paper(ax, x[x <= last], y[x <= last], name)
-        style.end_labels(ax, ends)
-    note = f"{case.name}, {settings(case)}"
-    if series and any(np.array(line["x"]).min() <= last for line in series.values()):
-        note += "; dashed: the paper's curves (one run)"
-    fig.suptitle(note, fontsize=10)
+        style.end_labels(ax, ends, named=False)
+    shown = any(np.array(line["x"]).min() <= last for line in series.values())
+    style.legend(fig, tables, "the paper: one run" if shown else "")
+    fig.suptitle(f"{named(case)}, {settings(case)}", **TITLE)
     style.save(fig, path)
+
+
+def named(case: Path) -> str:
+    """mnist-linear1 -> MNIST linear1"""
+    data, model = case.name.split("-")
+    return f"{data.upper() if data == 'mnist' else data.title()} {model}"
 
 
 def limits(ax, metric: str, tables: dict) -> None:
@@ -161,21 +164,24 @@ def settings(case: Path) -> str:
 
 def rates_figure(case: Path, path: Path) -> None:
     table = read_table(case / "summary.csv")
-    fig, ax = plt.subplots(figsize=(0.6 * style.WIDTH, 3.8))
+    fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
     ends = {}
     for name in dict.fromkeys(table["estimator"].tolist()):
         mine = table["estimator"] == name
         order = np.argsort(table["lr"][mine])
         x, y = table["lr"][mine][order], table["valid"][mine][order]
-        ax.plot(x, y, color=style.colour(name), marker="o", linewidth=2)
-        ends[name] = (y[-1], "")
+        line = {"color": style.colour(name), "linestyle": style.line(name)}
+        ax.plot(x, y, marker="o", linewidth=2, **line)
         best = np.nanargmin(y)
-        ax.annotate(f"{y[best]:.1f}", (x[best], y[best]), (0, -14), textcoords="offset points")
+        ends[name] = (y[-1], f": best {y[best]:.1f} at {x[best]:g}")
     ax.set_xscale("log")
     ax.margins(y=0.15)
     ax.set_xlabel("learning rate")
+    ax.set_ylabel("-ELBO on validation, nats")
     epochs = int(table["steps"].max()) // STEPS.get(case.name.split("-")[0], 2083)
-    ax.set_title(f"validation -ELBO after {epochs} epochs, {case.name}")
+    seeds = int(table["seeds"].max())
+    many = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    ax.set_title(f"{named(case)} after {epochs} epochs, by learning rate ({many} each)")
     style.end_labels(ax, ends)
     style.save(fig, path)
 
@@ -200,7 +206,9 @@ def variance_figure(case: Path, path: Path) -> None:
         hatch = "///" if name in BIASED else None
         base = name if name in style.COLOURS else name.split("_")[0]
         ax.barh(y, value, color=style.colour(base), alpha=0.85, hatch=hatch)
-        ax.annotate(f" {value:,.0f}, {value / reference:.3g}x", (value, y), va="center", fontsize=9)
+        whole = f" {value:,.0f}".replace(",", " ")
+        told = f"{whole}, {value / reference:.3g} x"
+        ax.annotate(told, (value, y), va="center", fontsize=9.5)
     labels = [NAMES.get(name, style.label(name)) for name in names]
     ax.set_yticks(
         range(len(names)),
@@ -208,35 +216,42 @@ def variance_figure(case: Path, path: Path) -> None:
     )
     ax.set_xscale("log")
     ax.set_xlim(right=values.max() * 20)
-    ax.set_xlabel("variance of one image's logit gradient, summed over the latents")
-    ax.set_title(f"At the same weights, {case.name} (x: leave-one-out's)")
+    ax.set_xlabel("variance of one image's gradient in the logits, summed; x: leave-one-out's")
+    fig.suptitle(f"{named(case)}, all estimators at the same weights: {compared(table)}", **TITLE)
     ax.grid(axis="y", visible=False)
     style.save(fig, path)
+
+
+def compared(table: dict[str, np.ndarray]) -> str:
+    """What the picture shows of RELAX and REBAR."""
+    found = dict(zip(table["estimator"].tolist(), table["variance_logits"], strict=True))
+    return f"RELAX has {found['relax'] / found['rebar']:.2f} of REBAR's variance"
 
 
 TERMS = {
     "reinforce_f": "score of f\nunbiased, high variance",
     "reinforce_c": "score of c\nbiased, high variance",
     "reparam_c": "reparameterized c\nbiased, low variance",
-    "total": "RELAX: first - second + third\nunbiased, low variance",
+    "total": "RELAX: 1st - 2nd + 3rd\nunbiased, low variance",
 }
 
 
 def terms_figure(case: Path, path: Path) -> None:
     table, spread = read_table(case / "terms.csv"), read_table(case / "terms_variance.csv")
     width = np.diff(table["left"])[0]
-    fig, axes = plt.subplots(1, 4, figsize=(1.3 * style.WIDTH, 3.4), sharey=True)
+    fig, axes = plt.subplots(1, 4, figsize=(style.WIDTH, 3.4), sharey=True)
     for ax, (term, title) in zip(axes, TERMS.items(), strict=True):
         density = table[term] / table[term].sum() / width
         name = "relax" if term == "total" else "reinforce" if term == "reinforce_f" else "rebar"
         ax.bar(table["left"], density, width, align="edge", color=style.colour(name))
         value = spread["log_variance"][spread["term"] == term][0]
         ax.set_title(title, fontsize=10)
-        ax.set_xlabel(f"log variance {value:.1f}")
+        ax.set_xlabel(f"ln Var {value:.1f}")
         ax.set_xlim(-3, 3)
     axes[0].set_ylabel("density")
     axes[0].set_yscale("log")
-    fig.suptitle(f"One coordinate of the gradient, {case.name}, 10 000 draws", fontsize=10)
+    unit = "unit: the standard deviation of the first"
+    fig.suptitle(f"{named(case)}: one coordinate of the gradient, 10 000 draws; {unit}", **TITLE)
     style.save(fig, path)
 
 
