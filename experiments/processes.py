@@ -10,10 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 
-import torch
-
 from experiments.errors import Interrupted, UserError
-from experiments.tracking import import_wandb
+from experiments.tracking import preload
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
@@ -26,9 +24,7 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
         for name in names:
             task(name)
         return
-    # What takes seconds to import is imported once, here, and not in every child.
-    torch.optim.SGD([torch.zeros(1)])
-    import_wandb()
+    preload()
     fork = multiprocessing.get_context("fork")
     waiting, running, statuses, stopped = list(names), {}, {}, []
 

@@ -128,8 +128,8 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(*lead, 1, features_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 3 and self.weight.ndim == 3:
-            return torch.baddbmm(self.bias, x, self.weight)
+        if x.ndim == 3 and self.weight.ndim == 3 and 1 not in self.weight.shape[1:]:
+            return torch.baddbmm(self.bias, x, self.weight)  # in one pass
         return matmul(x, self.weight) + self.bias
 
 
@@ -155,7 +155,12 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
     Leading axes of x are folded into its rows: broadcasting the weight over them would copy it.
     """
+    if weight.shape[-2] == 1:
+        return x * weight
     if weight.ndim == 3 and x.ndim == 3:
+        if len(weight) == 1 and weight.shape[-1] == 1:
+            # One column of one replica is summed in another order than in company.
+            return torch.bmm(x.expand(2, -1, -1), weight.expand(2, -1, -1))[:1]
         return torch.bmm(x, weight)  # what @ comes to, after four views
     if weight.ndim == 2 or x.ndim < 3:
         return x @ weight

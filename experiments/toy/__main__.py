@@ -7,7 +7,7 @@ from functools import partial
 
 from experiments import ranks
 from experiments.config import launch, register, run_path
-from experiments.files import writable
+from experiments.files import read_table, writable
 from experiments.processes import side_by_side
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
@@ -29,16 +29,19 @@ def run(config: Toy) -> None:
     side_by_side(partial(train_one, config, alone=processes == 1), names, processes)
     if not ranks.gather(
         [run_path(config, "toy", config.case, name) for name in config.estimators],
-        lambda path, _: asdict(summarise(path / "metrics.csv")),
+        lambda path, _: asdict(summarise(read_table(path / "metrics.csv"))),
     ):
         return
-    for name in names:
-        relaxation.export(config) if name == relaxation.NAME else export(config, name)
+    side_by_side(partial(export_one, config), names, processes)
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
 
 
 def train_one(config: Toy, name: str, alone: bool) -> None:
     relaxation.learn(config) if name == relaxation.NAME else train(config, name, bar=alone)
+
+
+def export_one(config: Toy, name: str) -> None:
+    relaxation.export(config) if name == relaxation.NAME else export(config, name)
 
 
 register("toy", Toy)

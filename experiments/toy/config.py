@@ -24,7 +24,7 @@ class Toy(Experiment):
     log_every: int = 100
     variance_every: int = 50  # steps between measurements of the gradient's variance
     variance_samples: int = 1000  # fresh gradients in one measurement
-    snapshots: list[int] = field(default_factory=lambda: [30, 2000])  # see relaxation.py
+    snapshots: list[int] = field(default_factory=lambda: [30, 1000])  # see relaxation.py
     compile: bool = False  # torch.compile: half a minute first, twice as fast then
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
     processes: int = 2  # estimators trained side by side (on a GPU one after the other)

@@ -32,8 +32,8 @@ class Summary:
     log_variance_se: float | None  # over seeds, of their means over measurements
 
 
-def summarise(metrics: Path) -> Summary:
-    table = read_table(metrics)
+def summarise(table: dict[str, np.ndarray]) -> Summary:
+    """From the columns of metrics.csv."""
     step, seeds = table["step"], len(np.unique(table["seed"]))
     last = {name: column[step == step.max()] for name, column in table.items()}
     loss = last["loss"]
@@ -83,7 +83,7 @@ def export(config: Toy, estimator: str) -> None:
     cells = [blank(texts(table[name].astype(np.float32))) for name in columns[2:]]
     write_table(place / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
 
-    row = {"estimator": run.name, **asdict(summarise(run / "metrics.csv"))}
+    row = {"estimator": run.name, **asdict(summarise(table))}
     rows = {run.name: ["" if value is None else value for value in row.values()]}
     summary = place / "summary.csv"
     names = ["estimator", *(item.name for item in fields(Summary))]

@@ -14,6 +14,7 @@ from experiments import ranks
 from experiments.accelerate import compiled, graphed
 from experiments.checkpoint import RunFolder
 from experiments.config import device, run_path, settings
+from experiments.files import read_table
 from experiments.toy.config import Toy
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
@@ -21,7 +22,7 @@ from experiments.tracking import Tracker
 
 # Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
 TRAINING, MEASURING, WEIGHTS = range(3)
-CHUNK = 250  # gradients measured at once: more do not fit the cache
+CHUNK = 500  # gradients measured at once: more do not fit the cache
 
 
 def train(config: Toy, name: str, bar: bool = True) -> None:
@@ -60,7 +61,7 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
                 tracker.progress(step)
                 if folder.due or step == config.steps:
                     folder.save(step, run.state_dict(), tracker)
-            summary = summarise(path / "metrics.csv")
+            summary = summarise(read_table(path / "metrics.csv"))
             tracker.finish(asdict(summary), headline(summary))
 
 
@@ -163,9 +164,9 @@ class Run:
             logit = self.logit.expand(-1, rows, -1)
             grads.append(self.estimate(logit, self.measuring).grad)
             left -= rows
-        # Row by row: torch sums one row alone in another order than one among others.
         rows = torch.cat(grads, 1).double().flatten(1)
-        variance = torch.stack([row.var() for row in rows])
+        # In company, because torch sums one row alone in another order than one among others.
+        variance = torch.cat([rows, rows[:1]]).var(1)[:-1]
         # 0 is no measurement: near theta = 0 it may happen that no draw was b = 1.
         return torch.where(variance > 0, variance.log(), torch.nan).float()
 
