@@ -71,6 +71,17 @@ class Relax(Rebar):
     warm_up: int = 1000
 
 
+@dataclass
+class RaoRelax:
+    """RELAX with c = f and the noise of z given b integrated out."""
+
+    eta: float = 1.0
+    gamma: float = 0.8  # share of f's slope at b that is integrated in closed form
+    lambda_: float = 0.1
+    learn_lambda: bool = False
+    lr_factor: float = 1.0  # phi's learning rate over the model's
+
+
 SETTINGS = {
     "reinforce": Reinforce,
     "nvil": Nvil,
@@ -79,6 +90,7 @@ SETTINGS = {
     "straight_through": StraightThrough,
     "rebar": Rebar,
     "relax": Relax,
+    "rao_relax": RaoRelax,
 }
 
 
@@ -148,5 +160,6 @@ class Vae(Experiment):
         own = overlay(SETTINGS[estimator], self.estimators[estimator], f"estimators.{estimator}")
         if isinstance(own, Rebar):
             known(own.relaxation, ("sigmoid", "tucker"), f"estimators.{estimator}.relaxation")
+        if hasattr(own, "lambda_"):
             positive(own.lambda_, f"estimators.{estimator}.lambda_")
         return own

@@ -7,16 +7,17 @@ f = the negative ELBO of this layer's latents; nothing of an estimator's mathema
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.vae.config import Concrete, MuProp, Nvil, Rebar, Relax
+from experiments.vae.config import Concrete, MuProp, Nvil, RaoRelax, Rebar, Relax
 from experiments.vae.models import VAE, Sample
 from experiments.vae.networks import Network
-from experiments.vae.surrogate import Residual, Surrogate
+from experiments.vae.surrogate import OfBits, Residual, Surrogate
 
 Noises = list[rx.Noise]
 
@@ -222,6 +223,39 @@ class ControlVariates(Method):
             torch._foreach_add_([w.grad for w in weights], weights, alpha=decay)
 
 
+class RaoRelaxed(Method):
+    """rao_relax with c = f, the layers above relaxed as well; per layer one eta, gamma, lambda."""
+
+    coupled = False
+
+    def __init__(self, vae: VAE, settings: RaoRelax, generators: Sequence[torch.Generator]):
+        super().__init__(vae, settings, generators)
+        replicas, layers = len(generators), range(vae.depth)
+        self.scales = nn.ModuleList(
+            rx.surrogates.Scales(settings.eta, settings.lambda_, replicas) for _ in layers
+        )
+        for scales in self.scales:
+            scales.log_lambda.requires_grad_(settings.learn_lambda)
+        self.gammas = nn.ParameterList(torch.full((replicas,), settings.gamma) for _ in layers)
+
+    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        dists, sample = hard_pass(self.vae, x, noise)
+        log_q = reduce(add, sample.log_q)
+        f_b = sample.f + (log_q.detach() - log_q)  # its own slope b - p has mean 0: noise only
+        return [
+            rx.rao_relax(
+                lambda b: f_b,
+                dist,
+                c=OfBits(self.vae, k, x, sample, noise, self.scales),
+                eta=self.scales[k].eta,
+                lambda_=self.scales[k].lambda_,
+                gamma=self.gammas[k],
+                noise=noise[k],
+            )
+            for k, dist in enumerate(dists)
+        ]
+
+
 METHODS = {
     "reinforce": ScoreFunction,
     "nvil": WithBaseline,
@@ -230,4 +264,5 @@ METHODS = {
     "straight_through": Reparameterized,
     "rebar": ControlVariates,
     "relax": ControlVariates,
+    "rao_relax": RaoRelaxed,
 }

@@ -94,7 +94,13 @@ class Surrogate:
         return torch.cat([self.x - self.vae.mean, *(2 * b - 1 for b in below)], dim=-1)
 
     def relaxed_f_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """f at b_1 .. b_{l-1} hard and sigma_lambda(z_l), ..., sigma_lambda(z_L), and df/dz_l.
+        """f at sigma_lambda(z_l) and df/dz_l; see `f_and_grad`."""
+        s = self.relax(self.layer, z, self.sample.logits[self.layer].detach())
+        f, grad = self.f_and_grad(s)
+        return f, grad * s * (1 - s) / self.temperature(self.layer)
+
+    def f_and_grad(self, s_l: Tensor) -> tuple[Tensor, Tensor]:
+        """f at b_1 .. b_{l-1} hard, s_l and sigma_lambda(z_{l+1}), ..., sigma_lambda(z_L); df/ds_l.
 
         Back-propagation written out, so that the objective needs one backward pass and no second.
         With f = sum_k log q(s_k|a_k) - log p(s_{k-1}|y_k) - log p(s_L) and log p(t|y) = ty -
@@ -102,15 +108,11 @@ class Surrogate:
         """
         vae, first, depth = self.vae, self.layer, self.vae.depth
         prior = vae.prior.detach()
-        s, a = {}, {first: self.sample.logits[first].detach()}
+        s, a = {first: s_l}, {first: self.sample.logits[first].detach()}
         pull_encoder, y, pull_decoder, target, grad_z = {}, {}, {}, {}, {}
-        for k in range(first, depth):  # the relaxed pass upward
-            if k > first:
-                a[k], pull_encoder[k] = vae.encoder[k].with_pullback(
-                    2 * s[k - 1] - 1, constant=True
-                )
-                z = a[k] + torch.logit(self.noise[k].u)
-            s[k] = self.relax(k, z, a[k])
+        for k in range(first + 1, depth):  # the relaxed pass upward
+            a[k], pull_encoder[k] = vae.encoder[k].with_pullback(2 * s[k - 1] - 1, constant=True)
+            s[k] = self.relax(k, a[k] + torch.logit(self.noise[k].u), a[k])
         terms = self.below()
         for k in range(first, depth):  # and the terms of f
             y[k], pull_decoder[k] = vae.decoder[k].with_pullback(2 * s[k] - 1, constant=True)
@@ -126,8 +128,9 @@ class Surrogate:
                     grad_z[k + 1] * (1 + self.shift(k + 1)) + s[k + 1] - torch.sigmoid(a[k + 1])
                 )
                 grad = grad + 2 * pull_encoder[k + 1](grad_a)
-            grad_z[k] = grad * s[k] * (1 - s[k]) / self.temperature(k)
-        return f, grad_z[first]
+            if k > first:
+                grad_z[k] = grad * s[k] * (1 - s[k]) / self.temperature(k)
+        return f, grad
 
     def below(self) -> list[Tensor]:
         """f's terms below layer l, which the relaxation does not touch."""
@@ -146,3 +149,11 @@ class Surrogate:
 
     def temperature(self, layer: int) -> Tensor:
         return self.temperatures[layer]
+
+
+class OfBits(Surrogate):
+    """f as a function of layer l's relaxed bits h, as `rx.rao_relax` takes it; no eta, no r."""
+
+    def value_and_grad(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """f(h) and df/dh."""
+        return self.f_and_grad(h)

@@ -60,7 +60,8 @@ def rao_relax(
     """Rao-Blackwellised RELAX with eta, lambda and gamma numbers or tensors [*replicas].
 
     f: b [(K,) *batch, *event] -> [(K,) *batch]; differentiable unless c is given.
-    c: a surrogate of the relaxed bits h, like b and in (0, 1), of the same form; f by default.
+    c: a surrogate of the relaxed bits h, like b and in (0, 1), of the same form; f by default. It
+        may offer c.value_and_grad(h).
     noise: u makes b, v makes h; both are needed.
     """
     dist = bernoulli("rao_relax", dist)
@@ -75,7 +76,7 @@ def rao_relax(
         f_b, G = slope("rao_relax", f, b, draw)
     else:
         f_b = evaluate("rao_relax", f, b, draw)
-        G = slope("rao_relax", c, b, draw)[1]
+        G = attached_slope(c, b, f_b.shape, create_graph=False)[1].detach()
     lead = int(together)
     lambda_ = torch.as_tensor(lift(lambda_, b, lead))
     q = torch.sigmoid(-s * dist.theta.detach())
@@ -103,11 +104,11 @@ def attached_slope(
 
     create_graph: whether c'(h) depends on phi; that of f at a fixed lambda does not.
     """
-    with torch.enable_grad():
-        h = h if h.requires_grad else h.requires_grad_()
-        if hasattr(c, "value_and_grad"):
-            c_h, dc = c.value_and_grad(h)
-        else:
+    if hasattr(c, "value_and_grad"):
+        c_h, dc = c.value_and_grad(h)
+    else:
+        with torch.enable_grad():
+            h = h if h.requires_grad else h.detach().requires_grad_()
             c_h = c(h)
             (dc,) = torch.autograd.grad(
                 c_h.sum(), h, create_graph=create_graph, retain_graph=True, materialize_grads=True
