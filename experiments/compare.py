@@ -68,6 +68,11 @@ class Bench:
     def dist(self) -> Any:
         return self.problem.dist
 
+    @property
+    def context(self) -> Tensor:
+        """What a surrogate may see beside z, [B, C]."""
+        return self.problem.context
+
     def __call__(self, b: Tensor) -> Tensor:
         """f(b)."""
         return self._count(self.problem.f(b))
@@ -123,15 +128,26 @@ def rodeo(samples: int) -> Callable[[Bench], Made]:
     return make
 
 
-def rebar(coupled: bool, residual: bool = False) -> Callable[[Bench], Made]:
-    """REBAR; with a residual network r of z, RELAX as the paper's VAE has it."""
+def network(bench: Bench, context: bool, **own: Any) -> tuple[Callable, list[Tensor]]:
+    """r(z), or r(z, x, bits of the layers below), a network whose output starts at 0; its phi."""
+    features = bench.dist.theta.shape[-1] + (bench.context.shape[-1] if context else 0)
+    r = rx.surrogates.mlp(features, hidden=100, zero_scale=True, **own)
+
+    def with_context(z: Tensor) -> Tensor:
+        seen = bench.context.expand(*z.shape[:-1], -1)
+        return r(torch.cat([seen, z], -1))
+
+    return with_context if context else r, list(r.parameters())
+
+
+def rebar(coupled: bool, residual: bool = False, context: bool = False) -> Callable[[Bench], Made]:
+    """REBAR; with a residual network r of z, RELAX; with its context, as the paper's VAE has it."""
 
     def make(bench: Bench) -> Made:
         scales = rx.surrogates.Scales(1.0, 0.1)
         phi = list(scales.parameters())
-        features = bench.dist.theta.shape[-1]
-        r = rx.surrogates.mlp(features, hidden=100, lambda_=1.0, zero_scale=True)
-        phi += list(r.parameters()) if residual else []
+        r, weights = network(bench, context, lambda_=1.0)
+        phi += weights if residual else []
 
         def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
             def c(z: Tensor) -> Tensor:
@@ -175,31 +191,57 @@ def several_z(draws: int) -> Callable[[Bench], Made]:
     return make
 
 
-def rao_relax(samples: int, linear: bool = True) -> Callable[[Bench], Made]:
-    """eta and gamma fitted at a fixed lambda, which matters little and saves a second derivative.
+def rao_relax(
+    samples: int, linear: bool = True, context: bool = False, learn_lambda: bool = False
+) -> Callable[[Bench], Made]:
+    """eta and gamma fitted; lambda too if asked for, which costs a second derivative in every fit.
 
     linear=False leaves the linear term out: REBAR with antithetic samples, nothing more.
+    context: c = f + r(h, x, bits of the layers below).
     """
 
     def make(bench: Bench) -> Made:
         eta, gamma = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.8))
-        own: dict[str, Any] = {"eta": eta, "gamma": gamma if linear else 0.0, "samples": samples}
-        if not bench.problem.smooth:
-            own["c"] = partial(bench.relaxed, lambda_=0.1)
-        return partial(rx.rao_relax, lambda_=0.1, **own), [eta, gamma] if linear else [eta]
+        log_lambda = nn.Parameter(torch.tensor(0.1).log(), requires_grad=learn_lambda)
+        r, weights = network(bench, context) if context else (None, [])
+
+        def c(h: Tensor) -> Tensor:
+            f_h = bench.relaxed(h, log_lambda.exp())
+            return f_h if r is None else f_h + r(h)
+
+        def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
+            return rx.rao_relax(
+                f,
+                dist,
+                c=None if bench.problem.smooth and not context else c,
+                eta=eta,
+                gamma=gamma if linear else 0.0,
+                lambda_=log_lambda.exp(),
+                samples=samples,
+                **own,
+            )
+
+        phi = [eta, *([gamma] if linear else []), *([log_lambda] if learn_lambda else [])]
+        return estimate, phi + weights
 
     return make
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """An estimator at one setting. lr and steps: of fitting phi."""
+    """An estimator at one setting.
+
+    lr, steps, average: of fitting phi, on the mean of so many draws of b.
+    context: needs a problem with something for a surrogate to see beside z.
+    """
 
     make: Callable[[Bench], Made]
     unbiased: bool
     distributions: tuple = (rx.Bernoulli, rx.Categorical)
     lr: float = 0.02
     steps: int = 150
+    average: int = 1
+    context: bool = False
     slow: bool = False  # fewer draws
 
 
@@ -220,9 +262,20 @@ CONTESTANTS: dict[str, Contestant] = {
     "rebar": Contestant(rebar(coupled=False), True),
     "rebar-coupled": Contestant(rebar(coupled=True), True),
     "relax": Contestant(rebar(coupled=False, residual=True), True, lr=3e-3, steps=300),
+    "relax_context": Contestant(rebar(False, True, True), True, lr=3e-3, steps=300, context=True),
+    "relax_averaged": Contestant(
+        rebar(False, True, True), True, lr=3e-3, steps=300, average=4, context=True
+    ),
     "several_z-2": Contestant(several_z(2), True, BITS),
     "pairs_relax-2": Contestant(rao_relax(2, linear=False), True, BITS),
     **{f"rao_relax-{k}": Contestant(rao_relax(k), True, BITS) for k in (1, 2, 3)},
+    **{
+        f"rao_relax_lambda-{k}": Contestant(rao_relax(k, learn_lambda=True), True, BITS)
+        for k in (1, 2, 3)
+    },
+    "rao_relax_context-1": Contestant(
+        rao_relax(1, context=True), True, BITS, lr=3e-3, steps=300, context=True
+    ),
     "unordered_set-2": Contestant(plain(rx.unordered_set), True, (rx.Categorical,)),
     "local_expectation": Contestant(plain(rx.local_expectation), True, slow=True),
     "concrete": Contestant(plain(rx.concrete), False),
@@ -239,6 +292,7 @@ def contestants(problem: Any) -> dict[str, Contestant]:
         name: contestant
         for name, contestant in CONTESTANTS.items()
         if isinstance(problem.dist, contestant.distributions)
+        and (hasattr(problem, "context") or not contestant.context)
     }
 
 
@@ -271,12 +325,13 @@ def fit(
     if not phi:
         return
     measured = bench.problem
+    own = {"samples": contestant.average} if contestant.average > 1 else {}
     steps = 10 * contestant.steps if isinstance(measured, Toy) else contestant.steps
     optimiser = torch.optim.Adam(phi, contestant.lr, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, steps)
     for _ in range(steps):
         bench.problem = stream()
-        objective = rx.variance_objective(estimator(bench, bench.dist, generator=generator))
+        objective = rx.variance_objective(estimator(bench, bench.dist, generator=generator, **own))
         for p, grad in zip(phi, torch.autograd.grad(objective, phi), strict=True):
             p.grad = grad
         optimiser.step()

@@ -1,9 +1,11 @@
-"""python -m scripts.compare [--late 100000] [--draws 200] [--seconds 20] [--fresh]
+"""python -m scripts.compare [--only PART ...] [--late 100000] [--draws 200] [--seconds 20]
+                           [--fresh | --add ESTIMATOR ... | --times]
 
 Every estimator on the toys and on the layers of the three VAE models, early and late in training:
 results/compare/<problem>-<stage>.csv; and training at equal time: curves-<model>.csv. What is there
 already is skipped. Checkpoints that are not there are trained first, by the command that is
-printed. `python -m scripts.compare_figures` draws.
+printed. --add measures a few estimators, --times the milliseconds of all, into tables that are
+there. `python -m scripts.compare_figures` draws.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import argparse
 import csv
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +32,7 @@ OUT = Path("results/compare")
 RUNS = "runs/compare"  # of the checkpoints: no results of the VAE family
 BATCH = 100  # images that are measured on: the first of the training set
 COPIES = 1000  # draws at once on a toy
+ROUNDS = 9  # of timing
 REFERENCE = "rao_relax-3"  # its mean is the reference gradient where none is exact
 RACERS = (
     "rloo-2",
@@ -110,12 +114,16 @@ def toy(name: str) -> Iterator[Problem]:
     yield Problem((name, "start", 0, 1), one, lambda: many)
 
 
-def measure_all(labels: tuple, problem: Any, stream: Callable, draws: int) -> list[dict]:
-    """A row for every estimator that has a meaning on this problem."""
+def measure_all(
+    labels: tuple, problem: Any, stream: Callable, draws: int, names: Collection[str] = ()
+) -> list[dict]:
+    """A row for every estimator that has a meaning on this problem, or for `names` alone."""
     found: dict[str, tuple[compare.Contestant, compare.Measured]] = {}
     exact = compare.exact(problem)
     copies = COPIES if exact is not None else 1
     for name, contestant in compare.contestants(problem).items():
+        if names and name not in names and (name != REFERENCE or exact is not None):
+            continue
         torch.manual_seed(0)  # networks in phi
         generator = torch.Generator().manual_seed(1)
         bench = compare.Bench(problem)
@@ -128,6 +136,8 @@ def measure_all(labels: tuple, problem: Any, stream: Callable, draws: int) -> li
     reference = found[REFERENCE][1] if exact is None else None
     rows = []
     for name, (contestant, measured) in found.items():
+        if names and name not in names:
+            continue
         if reference is None:
             compare.add_bias(measured, exact, 0.0)
             gradient2 = float(exact.square().sum(-1).mean())
@@ -147,9 +157,41 @@ def measure_all(labels: tuple, problem: Any, stream: Callable, draws: int) -> li
             f"{measured.milliseconds:.3g}",
             measured.draws,
         )
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
-        print(*(f"{v}" for v in values), flush=True)
+        rows.append(dict(zip(COLUMNS, map(str, values), strict=True)))
+        print(*values, flush=True)
     return rows
+
+
+def merged(there: list[dict], new: list[dict]) -> list[dict]:
+    """New rows in the place of the old ones, in the order of the layers and the estimators."""
+    rows = {(row["layer"], row["estimator"]): row for row in [*there, *new]}
+    order = list(compare.CONTESTANTS)
+    return sorted(rows.values(), key=lambda row: (row["layer"], order.index(row["estimator"])))
+
+
+def time_again(rows: list[dict], problem: Problem) -> None:
+    """The milliseconds of a layer's rows anew: the median of rounds in which all take their turn.
+
+    phi stays at its start: what it costs does not depend on its values.
+    """
+    layer, benches = str(problem.labels[-1]), {}
+    copies = 1 if compare.exact(problem.measured) is None else COPIES
+    rows = [row for row in rows if row["layer"] == layer]
+    for row in rows:
+        bench = compare.Bench(problem.measured)
+        made = compare.CONTESTANTS[row["estimator"]].make(bench)
+        benches[row["estimator"]] = bench, made, []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(ROUNDS):
+        for bench, made, times in benches.values():
+            times.append(compare.measure(bench, made, copies, generator, copies).milliseconds)
+    for row in rows:
+        row["milliseconds"] = f"{median(benches[row['estimator']][2]):.3g}"
+
+
+def read(path: Path) -> list[dict]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write(path: Path, columns: tuple, rows: list[dict]) -> None:
@@ -178,7 +220,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20, help="of training per curve")
     parser.add_argument("--only", nargs="+", default=[], help="parts, such as linear1-early")
-    parser.add_argument("--fresh", action="store_true", help="do what is there again")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--fresh", action="store_true", help="do what is there again")
+    again.add_argument("--add", nargs="+", default=[], help="estimators, to tables that are there")
+    again.add_argument("--times", action="store_true", help="of tables that are there")
     args = parser.parse_args()
     torch.set_num_threads(1)
     images = data.load("mnist", "data", "dynamic").to(torch.device("cpu"))
@@ -190,7 +235,15 @@ def main() -> None:
     parts = [*problems, *(f"curves-{model}" for model in RACED)]
     for part in args.only or parts:
         path = OUT / f"{part}.csv"
-        if path.exists() and not args.fresh:
+        if path.exists() and (args.add or args.times) and part in problems:
+            rows = read(path)
+            for problem in problems[part]():
+                if args.times:
+                    time_again(rows, problem)
+                else:
+                    rows = merged(rows, measure_all(*problem, args.draws, args.add))
+            write(path, COLUMNS, rows)
+        elif path.exists() and not args.fresh:
             print(f"{path} is there: skipped", flush=True)
         elif part in problems:
             rows = [row for p in problems[part]() for row in measure_all(*p, args.draws)]

@@ -22,6 +22,7 @@ class Layer:
     """f and its relaxation for layer `layer` (from 0) of a VAE with one replica, on images x.
 
     dist: the layer's Bernoulli, logits [B, D]; constants, unless `attached` to the encoder.
+    context: x and the bits below, [B, C], what a surrogate may see beside z.
     Bits are [..., B, D], f is [..., B].
     """
 
@@ -46,6 +47,7 @@ class Layer:
                 self.latents.append(self._hard(self.logits[k], self.noise[k]))
                 below = self.latents[k]
         self.latents.pop()
+        self.context = torch.cat([2 * b[0] - 1 for b in (self.x, *self.latents)], -1)
         self.dist = rx.Bernoulli(self.logits[-1][0])
 
     def redraw(self) -> None:
