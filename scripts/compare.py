@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments import compare, data
+from experiments import compare, contestants, data
 from experiments.vae.layer import Layer
 from experiments.vae.models import MODELS, VAE
 from experiments.vae.race import batches, race
@@ -118,15 +118,15 @@ def measure_all(
     labels: tuple, problem: Any, stream: Callable, draws: int, names: Collection[str] = ()
 ) -> list[dict]:
     """A row for every estimator that has a meaning on this problem, or for `names` alone."""
-    found: dict[str, tuple[compare.Contestant, compare.Measured]] = {}
+    found: dict[str, tuple[contestants.Contestant, compare.Measured]] = {}
     exact = compare.exact(problem)
     copies = COPIES if exact is not None else 1
-    for name, contestant in compare.contestants(problem).items():
+    for name, contestant in contestants.contestants(problem).items():
         if names and name not in names and (name != REFERENCE or exact is not None):
             continue
         torch.manual_seed(0)  # networks in phi
         generator = torch.Generator().manual_seed(1)
-        bench = compare.Bench(problem)
+        bench = contestants.Bench(problem)
         made = contestant.make(bench)
         compare.fit(bench, made, contestant, stream, generator)
         count = draws // 8 if contestant.slow and exact is None else draws
@@ -165,7 +165,7 @@ def measure_all(
 def merged(there: list[dict], new: list[dict]) -> list[dict]:
     """New rows in the place of the old ones, in the order of the layers and the estimators."""
     rows = {(row["layer"], row["estimator"]): row for row in [*there, *new]}
-    order = list(compare.CONTESTANTS)
+    order = list(contestants.CONTESTANTS)
     return sorted(rows.values(), key=lambda row: (row["layer"], order.index(row["estimator"])))
 
 
@@ -178,8 +178,8 @@ def time_again(rows: list[dict], problem: Problem) -> None:
     copies = 1 if compare.exact(problem.measured) is None else COPIES
     rows = [row for row in rows if row["layer"] == layer]
     for row in rows:
-        bench = compare.Bench(problem.measured)
-        made = compare.CONTESTANTS[row["estimator"]].make(bench)
+        bench = contestants.Bench(problem.measured)
+        made = contestants.CONTESTANTS[row["estimator"]].make(bench)
         benches[row["estimator"]] = bench, made, []
     generator = torch.Generator().manual_seed(0)
     for _ in range(ROUNDS):
@@ -206,7 +206,7 @@ def race_all(images: data.Images, model: str, seconds: float) -> list[dict]:
     """Training curves of a one-layer model at equal time, at each rate."""
     rows = []
     for name, lr in product(RACERS, RATES):
-        curve = race(model, images, compare.CONTESTANTS[name], seconds, lr=lr)
+        curve = race(model, images, contestants.CONTESTANTS[name], seconds, lr=lr)
         for point in curve:
             values = (model, name, lr, f"{point.seconds:.2f}", point.steps, f"{point.train:.3f}")
             rows.append(dict(zip(CURVE, values, strict=True)))

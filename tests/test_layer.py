@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 import relax as rx
-from experiments import compare
+from experiments import compare, contestants
 from experiments.vae.layer import Layer
 from experiments.vae.models import VAE
 from scripts.compare import Problem, merged, time_again
@@ -31,7 +31,7 @@ def test_flips_of_a_linear_decoder_equal_the_loop_over_coordinates(leading):
     b = torch.randint(2, (*leading, 5, 12)).double()
     loop = [layer.f(torch.where(torch.arange(12) == d, 1 - b, b)) for d in range(12)]
     assert (layer.flips(b) - torch.stack(loop, -1)).abs().max() < 1e-10
-    bench = compare.Bench(layer)
+    bench = contestants.Bench(layer)
     noise = layer.dist.noise(2)
     cheap, plain = (rx.local_expectation(f, layer.dist, noise=noise).grad for f in (bench, layer.f))
     assert torch.allclose(cheap, plain, rtol=1e-10, atol=1e-10)
@@ -70,8 +70,8 @@ def test_a_lower_layers_gradient_is_that_of_the_mean_over_the_layers_above(name)
     vae, x = small("linear2", 6, 2, 1)
     vae.requires_grad_(False)
     layer = Layer(vae, 0, x.expand(100_000, -1), torch.Generator().manual_seed(3))
-    bench = compare.Bench(layer)
-    estimator, phi = compare.CONTESTANTS[name].make(bench)
+    bench = contestants.Bench(layer)
+    estimator, phi = contestants.CONTESTANTS[name].make(bench)
     for p in phi:  # away from the start, where networks are worth nothing
         p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(5))
     grad = estimator(bench, layer.dist, generator=torch.Generator().manual_seed(4)).grad.detach()
@@ -93,8 +93,8 @@ def test_phi_is_fitted_on_the_stream_and_measured_on_the_problem():
     vae, x = small("linear1", 8, 3, 4)
     vae.requires_grad_(False)
     make_layer = partial(Layer, vae, 0, x, torch.Generator().manual_seed(0))
-    contestant = compare.CONTESTANTS["rao_relax-1"]
-    bench = compare.Bench(problem := make_layer())
+    contestant = contestants.CONTESTANTS["rao_relax-1"]
+    bench = contestants.Bench(problem := make_layer())
     made = contestant.make(bench)
     before = [p.item() for p in made[1]]
     generator = torch.Generator().manual_seed(1)
@@ -132,8 +132,8 @@ def test_the_toys_know_their_bias():
     toy = compare.categorical_toy()
     exact, generator = compare.exact(toy), torch.Generator().manual_seed(0)
     for name, biased in (("rloo-2", False), ("straight_through", True)):
-        bench = compare.Bench(toy)
-        made = compare.CONTESTANTS[name].make(bench)
+        bench = contestants.Bench(toy)
+        made = contestants.CONTESTANTS[name].make(bench)
         found = compare.measure(bench, made, 20_000, generator, copies=1000)
         compare.add_bias(found, exact, 0.0)
         assert (found.bias2 > 5 * found.bias2_error) == biased

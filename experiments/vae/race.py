@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 import relax as rx
-from experiments.compare import Bench, Contestant
+from experiments.contestants import Bench, Contestant
 from experiments.data import Images
 from experiments.vae.layer import Layer
 from experiments.vae.models import VAE
