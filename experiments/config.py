@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import platform
 import re
 import sys
 from collections.abc import Callable
@@ -112,6 +113,18 @@ def device(name: str) -> torch.device:
     there = torch.cuda.is_available()
     check(there or name != "cuda", "device=cuda: PyTorch sees no GPU here; use device=cpu or auto")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+def hardware(kind: str) -> str:
+    """A GPU's or this machine's CPU's name, with the threads that torch uses there."""
+    if kind == "cuda":
+        return torch.cuda.get_device_name()
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
+    name = next(names, platform.processor() or platform.machine() or "CPU").replace(",", " ")
+    threads = torch.get_num_threads()
+    return f"{name} ({threads} thread{'s' * (threads > 1)})"
 
 
 # ---- Hydra, and nothing of it outside ----

@@ -79,6 +79,14 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) ->
         write_whole(path, ("\n".join(lines) + "\n").encode())
 
 
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """A CSV file's cells in these columns as they stand, "" where it lacks one; none without it."""
+    if not path.exists():
+        return []
+    with disk_errors(path, "read"), open(path, newline="", encoding="utf-8") as file:
+        return [tuple(row.get(name) or "" for name in columns) for row in csv.DictReader(file)]
+
+
 def read_table(path: Path) -> dict[str, np.ndarray]:
     """Read a CSV file as columns: float64 where all are numbers or empty (nan), else text."""
     try:

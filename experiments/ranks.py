@@ -95,6 +95,7 @@ def _merge(path: Path, parts: list[dict[str, str]], summarise: Callable) -> None
         summaries = [json.loads(part["summary.json"]) for part in parts]
         summary = {"step": summaries[0]["step"], **summarise(path, summaries)}
         summary |= {"seconds": max(part["seconds"] for part in summaries)}
+        summary |= {"device": f"{len(parts)} x {summaries[0]['device']}"}
         write_whole(path / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from experiments.checkpoint import RunFolder
-from experiments.config import Tracking
+from experiments.config import Tracking, hardware
 from experiments.files import disk_errors, read_table, texts, write_whole
 from experiments.progress import Progress, duration
 
@@ -210,7 +210,8 @@ class Tracker:
         if self._points or self._media:
             raise RuntimeError("rows were logged after the last folder.save(): save, then finish")
         seconds = self.folder.elapsed
-        self.folder.done({**summary, "seconds": round(seconds, 1)})
+        device = hardware(self.folder.config.get("device", "cpu"))
+        self.folder.done({**summary, "seconds": round(seconds, 1), "device": device})
         self._mirror.summarise(summary)
         self._progress.wipe()
         print(f"{self.name}: {headline}, {duration(seconds)}, {self.folder.path}", flush=True)

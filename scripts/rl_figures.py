@@ -88,6 +88,8 @@ def found(case: Path) -> str:
     """How soon every arm solves it, on average; a seed that does not counts with all it had."""
     told = []
     for name, table in load(case, "-solved").items():
+        if base(name) not in ORDER:
+            continue
         done = int((table["solved_frames"] >= 0).sum())
         missed = "" if done == len(table["seed"]) else f" ({done} of {len(table['seed'])} solve it)"
         told.append(f"{style.label(name)} {rounded(restricted(table).mean())}{missed}")

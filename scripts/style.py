@@ -37,6 +37,11 @@ LABELS = {
     "relax_squared": "RELAX, squared error",
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
+    "relax_published": "RELAX, as published",
+    "rao_relax": "Rao-RELAX",
+    "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
+    "rebar_tucker": "REBAR, Tucker's relaxation",
+    "relax_surrogate_only": "RELAX, surrogate of z only",
     "lax_squared": "LAX, squared error",
     "lax_score": "LAX, score only",
 }

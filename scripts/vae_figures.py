@@ -188,11 +188,6 @@ def rates_figure(case: Path, path: Path) -> None:
 
 # ---- the same weights ----
 
-NAMES = {
-    "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
-    "rebar_tucker": "REBAR, Tucker's relaxation",
-    "relax_surrogate_only": "RELAX, surrogate of z only",
-}
 BIASED = ("concrete", "straight_through")
 
 
@@ -209,7 +204,7 @@ def variance_figure(case: Path, path: Path) -> None:
         whole = f" {value:,.0f}".replace(",", " ")
         told = f"{whole}, {value / reference:.3g} x"
         ax.annotate(told, (value, y), va="center", fontsize=9.5)
-    labels = [NAMES.get(name, style.label(name)) for name in names]
+    labels = [style.label(name) for name in names]
     ax.set_yticks(
         range(len(names)),
         [f"{x} (biased)" * (n in BIASED) or x for n, x in zip(names, labels, strict=True)],

@@ -14,8 +14,10 @@ from experiments.rl.config import Rl
 
 POINTS = 100  # rows per seed that a figure needs
 RATES = ("lr", "scale", "value_lr", "surrogate_lr")
+TOOK = ("seconds", "device")  # runs from before they were recorded do not tell
 SUMMARY = (
-    "estimator,rates,seeds,frames,solved,solved_frames,solved_frames_se,solved_episodes,recent"
+    "estimator,rates,seeds,frames,solved,solved_frames,solved_frames_se,solved_episodes,recent,"
+    "seconds,device"
 )
 
 
@@ -43,11 +45,13 @@ def place(config: Rl) -> Path:
 
 
 def solved(folder: Path):
-    """One row per replica: its rates, its seed, and where it was solved (-1: it was not)."""
+    """One row per replica: its rates, its seed, where it was solved (-1: it was not), and what
+    all of them took together."""
     found = json.loads((folder / "summary.json").read_text())
     columns = [key for key, value in found.items() if isinstance(value, list)]
+    shared = ("frames", *(key for key in TOOK if key in found))
     rows = zip(*(found[key] for key in columns), strict=True)
-    return [*columns, "frames"], [[*row, found["frames"]] for row in rows]
+    return [*columns, *shared], [[*row, *(found[key] for key in shared)] for row in rows]
 
 
 def thinned(folder: Path, frames: int):
@@ -99,7 +103,8 @@ def summary(file: Path) -> list[list]:
         name = file.name.removesuffix("-solved.csv")
         counts = [len(when), int(here["frames"][0]), int(done.sum())]
         means = [f"{when.mean():.0f}", f"{error:.0f}", episodes, f"{here['recent'].mean():.1f}"]
-        rows.append([name, one, *counts, *means])
+        took = [str(here[key][0]) if key in here else "" for key in TOOK]
+        rows.append([name, one, *counts, *means, *took])
     return rows
 
 

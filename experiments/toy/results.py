@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from experiments.config import run_path
-from experiments.files import locked, read_table, texts, write_table
+from experiments.files import locked, read_rows, read_table, texts, write_table
 from experiments.toy.config import Toy
 
 CURVES = ("loss", "theta", "log_variance")
@@ -30,6 +31,10 @@ class Summary:
     theta_max: float
     log_variance_mean: float | None  # over measurements and seeds
     log_variance_se: float | None  # over seeds, of their means over measurements
+
+
+# Of one estimator in summary.csv: with what tracking.py adds to every run's summary.json.
+SUMMARY = ("estimator", *(item.name for item in fields(Summary)), "seconds", "device")
 
 
 def summarise(table: dict[str, np.ndarray]) -> Summary:
@@ -83,20 +88,13 @@ def export(config: Toy, estimator: str) -> None:
     cells = [blank(texts(table[name].astype(np.float32))) for name in columns[2:]]
     write_table(place / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
 
-    row = {"estimator": run.name, **asdict(summarise(table))}
-    rows = {run.name: ["" if value is None else value for value in row.values()]}
+    row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
     summary = place / "summary.csv"
-    names = ["estimator", *(item.name for item in fields(Summary))]
     with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
-        if summary.exists():
-            rows = {line[0]: line for line in read_rows(summary)} | rows
-        write_table(summary, names, (rows[name] for name in sorted(rows)))
+        rows = {line[0]: line for line in read_rows(summary, SUMMARY)}
+        rows[run.name] = tuple(row.get(name) for name in SUMMARY)
+        write_table(summary, SUMMARY, (rows[name] for name in sorted(rows)))
 
 
 def blank(cells: list[str]) -> list[str]:
     return ["" if cell == "nan" else cell for cell in cells]
-
-
-def read_rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file without its header, cells as they stand."""
-    return [line.split(",") for line in path.read_text().splitlines()[1:]]

@@ -11,12 +11,12 @@ import numpy as np
 
 from experiments.config import run_path
 from experiments.data import Images
-from experiments.files import locked, read_table, texts, write_table
+from experiments.files import locked, read_rows, read_table, texts, write_table
 from experiments.vae.config import Vae
 
 SUMMARY = (
     "estimator lr seeds steps train train_se valid valid_se valid_best "
-    "test test_se valid_iwae test_iwae log_variance_logits log_variance_weights seconds"
+    "test test_se valid_iwae test_iwae log_variance_logits log_variance_weights seconds device"
 ).split()
 
 
@@ -38,8 +38,8 @@ def export(config: Vae, estimator: str, images: Images) -> None:
 
     mine = {row[:2]: row for row in summary_rows(run.name, table, summary)}
     with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
-        rows = {row[:2]: row for row in read_rows(place / "summary.csv") if row[0] != run.name}
-        rows |= mine
+        found = read_rows(place / "summary.csv", SUMMARY)
+        rows = {row[:2]: row for row in found if row[0] != run.name} | mine
         write_table(place / "summary.csv", SUMMARY, (rows[key] for key in sorted(rows)))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
@@ -72,7 +72,7 @@ def summary_rows(name: str, table: dict, summary: dict[str, Any]) -> list[tuple[
             values = table.get(f"variance_{what}", np.array([np.nan]))
             values = values[last & here] if len(values) > 1 else values
             found[f"log_variance_{what}"] = np.log(values).mean()
-        found["seconds"] = summary["seconds"]
+        found |= {"seconds": summary["seconds"], "device": summary.get("device")}
         rows.append(tuple(text(found.get(key)) for key in SUMMARY))
     return rows
 
@@ -93,9 +93,3 @@ def text(value: Any) -> str:
 
 def blank(cells: list[str]) -> list[str]:
     return ["" if cell == "nan" else cell for cell in cells]
-
-
-def read_rows(path: Path) -> list[tuple[str, ...]]:
-    """The rows of a CSV file without its header, cells as they stand; none where it is not."""
-    lines = path.read_text().splitlines()[1:] if path.exists() else []
-    return [tuple(line.split(",")) for line in lines]

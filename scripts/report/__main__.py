@@ -21,8 +21,9 @@ Backpropagation through the Void (Grathwohl, Choi, Wu, Roeder, Duvenaud, ICLR 20
 and table, the paper's numbers beside ours. `make report` writes this page from the CSV files in
 this folder; no number and no verdict on our side is typed in. The paper's are kept in
 [paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
-natural. Unless a section says otherwise the runs were made on a CPU with one thread a process. The
-same as one page to keep: [report.html](report.html).
+natural. A wall time is that of one process, which trains all seeds of an estimator side by side.
+Most runs shared their machine with others, so wall times say what to expect and not which
+estimator is faster: for that see Speed. The same as one page to keep: [report.html](report.html).
 """
 MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
 DIFFERENCES = Path(__file__).with_name("differences.md")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.files import read_table
+from experiments.progress import duration
 
 NOT_RUN = "not run"
 Table = dict[str, np.ndarray]
@@ -86,6 +87,14 @@ def plus_minus(value: float | None, error: float | None, digits: int) -> str:
     text = number(value, digits)
     known = error is not None and np.isfinite(error) and text != NOT_RUN
     return f"{text} ± {number(error, digits)}" if known else text
+
+
+def took(row: dict | None) -> str:
+    """Of a row of summary.csv: how long the run took, and on what."""
+    if not row or not np.isfinite(row.get("seconds", np.nan)):
+        return NOT_RUN
+    said = (duration(row["seconds"]), row.get("device"))
+    return ", ".join(text for text in said if isinstance(text, str) and text)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from experiments.rl.report import ratio, restricted
 from scripts.report.claims import Cell, Claim, Interval
 from scripts.report.read import Results, Table, average, number
+from scripts.style import label
 
 TITLES = {"cartpole": "CartPole", "lunarlander": "LunarLander", "pendulum": "InvertedPendulum"}
 METHOD = {"cartpole": "relax", "lunarlander": "relax", "pendulum": "lax"}
@@ -16,7 +17,6 @@ USUAL = {
     "pendulum": ("a2c", "lax"),
 }
 FRAMES = {"cartpole": 250_000, "lunarlander": 5_000_000, "pendulum": 1_000_000}
-LABELS = {"reinforce": "REINFORCE", "a2c": "A2C", "relax": "RELAX", "lax": "LAX"}
 PRESET = "paper"
 
 
@@ -64,7 +64,7 @@ def faster(results: Results, env: str, above: float) -> Cell:
     if all(table is not None for table in tables):
         ours = Interval(*ratio(*(restricted(table) for table in tables)))
         missed = sum(int((table["solved_frames"] < 0).sum()) for table in tables)
-        note = f"{missed} seeds not solved" if missed else ""
+        note = f"{missed} seed{'s' * (missed > 1)} not solved" if missed else ""
         if not full(env, *tables):
             had = number(min(table["frames"].min() for table in tables), 0)
             note = f"{note}, {had} steps each" if note else f"{had} steps each"
@@ -112,6 +112,6 @@ def headline(results: Results) -> list[tuple[str, str, str]]:
     rows = []
     for env, title in TITLES.items():
         cell = faster(results, env, 2.0)
-        what = f"{title}: A2C's steps until solved over {LABELS[METHOD[env]]}'s"
+        what = f"{title}: A2C's steps until solved over {label(METHOD[env])}'s"
         rows.append((what, cell.paper, cell.text))
     return rows

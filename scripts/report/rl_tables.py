@@ -8,8 +8,28 @@ import numpy as np
 
 from experiments.rl.report import ratio, restricted
 from scripts.report.claims import Claim, Interval
-from scripts.report.read import NOT_RUN, Results, Table, curve, markdown, names, number, plus_minus
-from scripts.report.rl import FRAMES, LABELS, METHOD, PRESET, TITLES, USUAL, own_variance, solved
+from scripts.report.read import (
+    NOT_RUN,
+    Results,
+    Table,
+    curve,
+    markdown,
+    names,
+    number,
+    plus_minus,
+    took,
+)
+from scripts.report.rl import (
+    FRAMES,
+    METHOD,
+    PRESET,
+    TITLES,
+    USUAL,
+    faster,
+    own_variance,
+    solved,
+)
+from scripts.style import label
 
 
 def command(env: str, mode: str = "", preset: str = PRESET) -> str:
@@ -26,7 +46,8 @@ def section(results: Results, claims: list[Claim]) -> str:
         "than those shown; A2C gets the same grid as the method. Discrete policies: two layers of "
         "10 ReLU units, one episode an update, RMSProp, entropy .01, gamma .99. Continuous: two "
         "layers of 64, batches of 2500 steps, 25 steps of V(s) a batch, the policy's rate follows "
-        "the KL. On the CPU, one thread, all seeds of an arm in one process.\n",
+        "the KL. An arm with a name in brackets is an extra at other settings, and no claim uses "
+        "it.\n",
         *(claim.table() for claim in claims),
         *(environment(results, env) for env in TITLES),
         table(results),
@@ -38,12 +59,15 @@ def section(results: Results, claims: list[Claim]) -> str:
 
 def environment(results: Results, env: str) -> str:
     title, arms = TITLES[env], ("a2c", METHOD[env])
-    caption = f"{title}: return of an episode, and ln Var of an episode's policy gradient."
+    caption = f"{title}: return of an episode, and ln Var of an episode's policy gradient"
+    if (results.root / "figures" / f"rl-{PRESET}-{env}.png").exists():
+        faster_by = faster(results, env, 2.0).text
+        caption += f"; A2C's steps until solved over {label(METHOD[env])}'s: {faster_by}"
     parts = [
         f"### {title}\n",
         f"`{command(env)}`, the variance `{command(env, 'variance')}`, the grid "
         f"`{command(env, 'grid')}`\n",
-        results.picture(f"rl-{PRESET}-{env}", caption, command(env)),
+        results.picture(f"rl-{PRESET}-{env}", f"{caption}.", command(env)),
         returns(results, env, arms),
         variances(results, env, arms),
         same_policy(results, env, arms),
@@ -53,7 +77,7 @@ def environment(results: Results, env: str) -> str:
 
 
 def returns(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """Readings of the reward panel: mean over seeds of the returns up to that step."""
+    """Readings of the reward panel: mean over seeds of the returns about that step."""
     series, lines = results.paper[f"return {env}"]["series"], []
     tables = {arm: results.table(f"rl/{PRESET}/{env}/{arm}.csv") for arm in arms}
     for frames in (int(FRAMES[env] * part) for part in (0.02, 0.1, 0.2, 0.4, 0.8)):
@@ -62,18 +86,17 @@ def returns(results: Results, env: str, arms: tuple[str, str]) -> str:
             line = series[arm]
             there = line["x"][0] <= frames <= line["x"][-1]
             cells.append(number(curve(line, frames), 0) if there else "off the figure")
-            cells.append(return_at(tables[arm], frames, FRAMES[env] * 0.02))
+            cells.append(return_at(tables[arm], frames, FRAMES[env] * 0.01))
         lines.append([number(frames, 0), *cells])
-    head = ["steps", *(f"{LABELS[arm]}, {who}" for arm in arms for who in ("paper", "ours ± se"))]
+    head = ["steps", *(f"{label(arm)}, {who}" for arm in arms for who in ("paper", "ours ± se"))]
     return "Return of an episode:\n\n" + markdown(head, lines)
 
 
 def return_at(found: Table | None, frames: int, window: float) -> str:
-    """The mean over seeds of the returns in the last `window` steps before `frames`."""
+    """The mean over seeds of the returns within `window` steps of `frames`."""
     if found is None:
         return NOT_RUN
-    here = (found["frames"] > frames - window) & (found["frames"] <= frames)
-    here &= ~np.isnan(found["return"])
+    here = (abs(found["frames"] - frames) <= window) & ~np.isnan(found["return"])
     seeds = np.unique(found["seed"][here])
     if not len(seeds):
         return NOT_RUN
@@ -100,12 +123,13 @@ def variances(results: Results, env: str, arms: tuple[str, str]) -> str:
                 ours = np.interp(episode, found["episodes"], found[f"logvar_{arm}"])
             cells.append(number(ours, 1))
         lines.append([str(episode), *cells])
-    head = ["episode", *(f"{LABELS[arm]}, {who}" for arm in arms for who in ("paper", "ours"))]
-    said = "ln Var of an episode's policy gradient (100 episodes at fixed parameters, natural log "
+    head = ["episode", *(f"{label(arm)}, {who}" for arm in arms for who in ("paper", "ours"))]
+    summary = f"rl/{PRESET}/{env}-variance/summary.csv"
+    times = "; ".join(f"{label(a)} {took(results.row(summary, estimator=a))}" for a in arms)
     return (
-        said
-        + "per parameter, mean over parameters), along each arm's own training:\n\n"
-        + (markdown(head, lines))
+        "ln Var of an episode's policy gradient (100 episodes at fixed parameters, natural log per "
+        "parameter, mean over parameters), along each arm's own training, one seed each "
+        f"({times}):\n\n" + markdown(head, lines)
     )
 
 
@@ -121,8 +145,8 @@ def same_policy(results: Results, env: str, arms: tuple[str, str]) -> str:
             number(np.nanmean(found[key][1:]), 2) if found and key in found else NOT_RUN
             for key in columns
         ]
-        lines.append([f"{LABELS[arm]}'s", *cells])
-    head = ["at the policies of", *(key.removeprefix("logvar_") for key in columns)]
+        lines.append([f"{label(arm)}'s", *cells])
+    head = ["at the policies of", *(label(key.removeprefix("logvar_")) for key in columns)]
     return (
         "The same, all estimators at the same policies (mean over the measurements; not in the "
         "paper):\n\n" + markdown(head, lines)
@@ -136,13 +160,14 @@ def grid(results: Results, env: str) -> str:
     for arm in USUAL[env]:
         mine = [row for row in rows if row["estimator"] == arm]
         if not mine or solved(results, f"{env}-grid", arm) is None:
-            lines.append((LABELS[arm], *[NOT_RUN] * 5))
+            lines.append((label(arm), *[NOT_RUN] * 6))
             continue
         best = min(mine, key=lambda row: (row["solved_frames"], -row["recent"]))
         when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
+        when = when if best["solved"] else "never"
         counts = f"{best['solved']:.0f} of {best['seeds']:.0f}"
         cells = (best["rates"], number(best["frames"], 0), counts, when, number(best["recent"], 1))
-        lines.append((LABELS[arm], *cells))
+        lines.append((label(arm), *cells, took(best)))
     head = (
         "arm",
         "best of its grid",
@@ -150,6 +175,7 @@ def grid(results: Results, env: str) -> str:
         "solved",
         "steps to solve ± se",
         "last 100 episodes",
+        "wall time of the grid, device",
     )
     return "The grid:\n\n" + markdown(head, lines)
 
@@ -168,12 +194,13 @@ def table(results: Results) -> str:
         "episodes",
     )
     head += ("episodes, paper", "A2C's steps over its: [95 %]", "paper's ratio")
+    head += ("wall time, device",)
     lines = []
     for env in TITLES:
         place = f"rl/{PRESET}/{env}"
         rows = results.rows(f"{place}/summary.csv")
         for arm in names(USUAL[env], results.root / Path(place), rows, ("summary",)):
-            lines.append([TITLES[env], LABELS.get(arm, arm), *solve_cells(results, env, arm)])
+            lines.append([TITLES[env], label(arm), *solve_cells(results, env, arm)])
     return "### Steps to solve (the paper's table of episodes)\n\n" + markdown(head, lines)
 
 
@@ -183,14 +210,14 @@ def solve_cells(results: Results, env: str, arm: str) -> list[str]:
     times = number(paper["a2c"][0] / paper[arm][0], 2) if arm in paper and arm != "a2c" else "none"
     found, baseline = solved(results, env, arm), solved(results, env, "a2c")
     if found is None:
-        return [NOT_RUN] * 5 + [theirs, NOT_RUN, times]
+        return [NOT_RUN] * 5 + [theirs, NOT_RUN, times, NOT_RUN]
     when, done = restricted(found), found["solved_frames"] >= 0
     keys = [key for key in ("lr", "scale", "value_lr", "surrogate_lr") if key in found]
     cells = [" ".join(f"{key}={found[key][0]:g}" for key in keys)]
     cells += [
         number(found["frames"].min(), 0),
         f"{done.sum()} of {len(when)}",
-        plus_minus(when.mean(), error(when), 0),
+        plus_minus(when.mean(), error(when), 0) if done.any() else "never",
     ]
     episodes = found["solved_episodes"]
     cells.append(
@@ -199,4 +226,5 @@ def solve_cells(results: Results, env: str, arm: str) -> list[str]:
     compared = "-" if arm == "a2c" else NOT_RUN
     if baseline is not None and arm != "a2c":
         compared = Interval(*ratio(restricted(baseline), when)).text(2)
-    return [*cells, theirs, compared, times]
+    row = results.row(f"rl/{PRESET}/{env}/summary.csv", estimator=arm)
+    return [*cells, theirs, compared, times, took(row)]

@@ -14,11 +14,12 @@ from scripts.report.read import (
     markdown,
     number,
     plus_minus,
+    took,
 )
+from scripts.style import label
 
 PAPER_STEPS = 10_000
 ESTIMATORS = ("reinforce", "rebar", "relax", "exact")
-LABELS = {"reinforce": "REINFORCE", "rebar": "REBAR", "relax": "RELAX", "exact": "exact gradient"}
 T = 0.499
 
 
@@ -96,7 +97,7 @@ def way(says: str, found, paper: dict, names: tuple[str, ...], **bound: float) -
         ours, full = None, False
         if arm := found[name]:
             ours, full = mean(arm.covered), arm.steps >= PAPER_STEPS
-        cells.append(Cell(LABELS[name], number(theirs, 2), ours, full=full, **bound))
+        cells.append(Cell(label(name), number(theirs, 2), ours, full=full, **bound))
     text = "The share of the way from the start to the optimum that is covered after 10 000 steps."
     return Claim(says, text, cells)
 
@@ -107,7 +108,7 @@ def noise(found) -> Claim:
         arm = found[name]
         ours = mean(arm.signal) if arm and len(arm.at) else None
         full = arm is not None and arm.steps >= PAPER_STEPS
-        cells.append(Cell(LABELS[name], "said", ours, below=1.0, digits=4, full=full))
+        cells.append(Cell(label(name), "said", ours, below=1.0, digits=4, full=full))
     text = "The size of the true gradient over the standard deviation of a single sample's."
     return Claim("The noise outweighs the signal for REINFORCE and REBAR", text, cells)
 
@@ -119,7 +120,7 @@ def sides(found) -> Claim:
         arm = found[name]
         ours = share(arm.right) if arm else None
         full = arm is not None and arm.steps >= PAPER_STEPS
-        cells.append(Cell(LABELS[name], "one run", ours, full=full, **bound))
+        cells.append(Cell(label(name), "one run", ours, full=full, **bound))
     text = "The share of seeds with theta on the better side of .5 after 10 000 steps."
     return Claim("REBAR's seeds end on both sides, RELAX's on the better one", text, cells)
 
@@ -132,7 +133,7 @@ def lowest(found, paper: dict) -> Claim:
             ours = difference(arm.log_variance.mean(0), relax.log_variance.mean(0))
         theirs = average(paper[name], 490) - average(paper["relax"], 490)
         full = all(a is not None and a.steps >= PAPER_STEPS for a in (arm, relax))
-        where = f"{LABELS[name]} minus RELAX"
+        where = f"{label(name)} minus RELAX"
         cells.append(Cell(where, number(theirs, 1), ours, above=0.0, digits=1, full=full))
     text = "The difference of ln Var[gradient], mean over 200 measurements while training."
     return Claim("RELAX's gradient has the lowest variance on the toy", text, cells)
@@ -147,12 +148,8 @@ def section(results: Results, claims: list[Claim]) -> str:
         "## The toy: E[(b - t)²] for one coin flip (Figures 1 and 2)\n",
         f"Command: `{command}`. One sample a step; Adam with rate .01 for the logit and for phi; "
         "coupled noise; lambda starts at .5, eta at 1; RELAX's surrogate has one layer of 10 tanh "
-        "units on sigmoid(z/lambda). On the CPU, one thread per estimator.\n",
-        results.picture(
-            f"toy-paper-t{T}-curves",
-            "Figure 1, left and right: RELAX reaches the optimum, REINFORCE and REBAR wander.",
-            command,
-        ),
+        "units on sigmoid(z/lambda). Standard errors and quantiles are over seeds.\n",
+        results.picture(f"toy-paper-t{T}-curves", f"Figure 1: {gone(results, T)}.", command),
         losses(results, T),
         "The better side is theta < .5, seeds counted at the end. The paper's numbers are one run "
         "each. Its curve named *exact gradient* used a wrong derivative, (1 - 2t) theta in place "
@@ -162,7 +159,7 @@ def section(results: Results, claims: list[Claim]) -> str:
         "### The learned relaxation (Figure 2)\n",
         results.picture(
             f"toy-paper-t{T}-relaxation",
-            "Figure 2: what the estimators see of f over u, early and converged.",
+            "Figure 2: what the estimators see of f over u, early and trained on.",
             command,
         ),
         relaxation(results),
@@ -185,18 +182,31 @@ def losses(results: Results, t: float) -> str:
     at = 3000 if loss and loss["relax"]["x"][-1] < 5000 else PAPER_STEPS
     head = (
         "estimator",
-        f"loss after {at} steps, paper",
+        f"loss after {number(at, 0)} steps, paper",
         "ours: median [10 %, 90 %]",
         "mean ± se",
         "better side",
         "ln Var, paper",
         "ours ± se",
+        "wall time, device",
     )
     for name, arm in found.items():
         paper = number(curve(loss[name], at), 5) if name in loss else "none"
         levels = number(average(variance[name], 490), 1) if name in variance else "none"
-        rows.append((LABELS[name], paper, *ours(arm, at), levels, measured(arm)))
+        row = results.row(f"toy/paper/t{t!r}/summary.csv", estimator=name) if arm else None
+        rows.append((label(name), paper, *ours(arm, at), levels, measured(arm), took(row)))
     return markdown(head, rows)
+
+
+def gone(results: Results, t: float) -> str:
+    """What the picture shows: who gets to the optimum."""
+    found = arms(results, t)
+    cells = [
+        f"{label(name)} {number(arm and arm.covered.mean(), 2)}"
+        for name, arm in found.items()
+        if name != "exact"
+    ]
+    return f"the share of the way to the optimum that is covered at the end, {', '.join(cells)}"
 
 
 def ours(arm: Arm | None, at: int = PAPER_STEPS) -> tuple[str, str, str]:
@@ -238,9 +248,9 @@ def relaxation(results: Results) -> str:
     rows = []
     for name in ("rebar", "relax"):
         for which in (0, -1):
-            label = "f(sigma(z/lambda)), REBAR" if name == "rebar" else "c(z), RELAX"
+            what = "f(sigma(z/lambda)), REBAR" if name == "rebar" else "c(z), RELAX"
             if table is None:
-                rows.append((label, "early" if which == 0 else "late", NOT_RUN, NOT_RUN))
+                rows.append((what, "early" if which == 0 else "late", NOT_RUN, NOT_RUN))
                 continue
             step = np.unique(table["step"])[which]
             here = (table["step"] == step) & (table["estimator"] == name)
@@ -250,7 +260,7 @@ def relaxation(results: Results) -> str:
             lowest = table["u"][here & (table["curve"] == "median")][middle.argmin()]
             low, median, high = np.quantile(curves[:, -1] - curves[:, 0], [0.1, 0.5, 0.9])
             rise = f"{number(median, 4)} [{number(low, 4)}, {number(high, 4)}] of {len(seeds)}"
-            rows.append((label, f"{step:.0f}", number(lowest, 2), rise))
+            rows.append((what, f"{step:.0f}", number(lowest, 2), rise))
     return markdown(head, rows)
 
 
@@ -265,7 +275,8 @@ def other(results: Results, t: float) -> str:
         ratio = np.divide(*(np.median(arm.loss_at[5000] - best) for arm in pair))
     said = f"**t = {t:g}** (`{command}`). RELAX's distance from the optimum at 5000 steps over "
     said += f"REINFORCE's, medians: {number(ratio, 2)}.\n"
-    picture = results.picture(f"toy-paper-t{t}-curves", f"The same at t = {t:g}.", command)
+    caption = f"The same at t = {t:g}: {gone(results, t)}."
+    picture = results.picture(f"toy-paper-t{t}-curves", caption, command)
     return "\n".join((said, text, picture))
 
 
@@ -275,9 +286,9 @@ def headline(results: Results) -> list[tuple[str, str, str]]:
     variance = results.paper[f"log_variance t{T}"]["series"]
     rows = []
     for name in ("reinforce", "rebar", "relax"):
-        what = f"toy, t = .499: loss after 10 000 steps, {LABELS[name]}"
+        what = f"toy, t = .499: loss after 10 000 steps, {label(name)}"
         rows.append((what, number(curve(loss[name], PAPER_STEPS), 5), ours(found[name])[0]))
     for name in ("reinforce", "relax"):
-        what = f"toy, t = .499: ln Var[gradient], {LABELS[name]}"
+        what = f"toy, t = .499: ln Var[gradient], {label(name)}"
         rows.append((what, number(average(variance[name], 490), 1), measured(found[name])))
     return rows

@@ -6,6 +6,7 @@ import numpy as np
 
 from scripts.report.claims import Cell, Claim, Interval, difference, mean
 from scripts.report.read import Results, number, plus_minus
+from scripts.style import label
 
 DATA = {"mnist": "MNIST", "omniglot": "Omniglot"}
 MODELS = ("linear1", "linear2", "nonlinear")
@@ -15,15 +16,6 @@ PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where its curves end
 LENGTHS = {"long": 100, "quick": 20}  # epochs
 TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")
 SHORT = (("long", "mnist-linear1"), *(("quick", f"mnist-{model}") for model in MODELS))
-LABELS = {
-    "reinforce": "REINFORCE",
-    "nvil": "NVIL",
-    "muprop": "MuProp",
-    "concrete": "Concrete (train: relaxed)",
-    "straight_through": "straight-through",
-    "rebar": "REBAR",
-    "relax": "RELAX",
-}
 
 
 class Arm:
@@ -70,7 +62,7 @@ def command(preset: str, case: str) -> str:
     data, model = case.split("-")
     given = f"preset=vae/{preset} model={model}"
     given += " data=omniglot" if data == "omniglot" else ""
-    given += " 'estimator=[rebar,relax]'" if preset == "long" else ""
+    given += " 'estimator=[rebar,relax]' 'lr=[1e-3]'" if preset == "long" else ""
     return f"python -m experiments.vae {given}"
 
 
@@ -162,7 +154,7 @@ def best(results: Results, preset: str, case: str) -> Cell:
     if all(found.values()):
         ends = {name: f.curve("train")[1][-1] for name, f in found.items()}
         second = min(names[:-1], key=lambda name: ends[name].mean())
-        ours, note = difference(ends[second], ends["relax"]), f"best other: {LABELS[second]}"
+        ours, note = difference(ends[second], ends["relax"]), f"best other: {label(second)}"
         full = all(f.steps >= FULL for f in found.values())
     place = where(preset, case, found["relax"])
     theirs = number(paper, 2) + ("" if preset == "paper" else " at full length")
@@ -216,7 +208,7 @@ def headline(results: Results) -> list[tuple[str, str, str]]:
             values = found.at(metric, 100) if found else None
             line = series[f"{name} {metric}"]
             paper = number(np.interp(100, line["x"], line["y"]), 2)
-            text = f"VAE, MNIST linear1: {what} -ELBO at epoch 100, {LABELS[name]}"
+            text = f"VAE, MNIST linear1: {what} -ELBO at epoch 100, {label(name)}"
             rows.append((text, paper, number(None, 2) if values is None else spread(values)))
     return rows
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from scripts.report.claims import Claim
-from scripts.report.read import NOT_RUN, Results, markdown, names, number, plus_minus
+from scripts.report.read import NOT_RUN, Results, markdown, names, number, plus_minus, took
 from scripts.report.vae import (
     CASES,
     DATA,
-    LABELS,
     MODELS,
     TABLE_1,
     Arm,
@@ -17,6 +16,7 @@ from scripts.report.vae import (
     command,
     spread,
 )
+from scripts.style import label
 
 EPOCHS = {
     "paper": (100, 250, 500, 950),
@@ -24,6 +24,7 @@ EPOCHS = {
     "quick": (1, 5, 10, 20),
 }
 QUICK = ("reinforce", "nvil", "concrete", "rebar", "relax")
+RELAXED = ("concrete",)  # its training number is of relaxed samples
 IGNORE = ("summary", "variance", "terms", "terms_variance")
 
 
@@ -35,8 +36,8 @@ def section(results: Results, claims: list[Claim]) -> str:
         "from the same images). All numbers are -ELBO in nats, lower is better; ours are means "
         "over seeds ± their standard error, at the learning rate with the best validation score. "
         "Presets: `paper` is the paper's 2 000 000 steps, `long` 100 of its 960 epochs at the rate "
-        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Wall times are "
-        "those of one process with one thread on a shared CPU.\n",
+        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. An estimator with "
+        "a name in brackets is an extra at other settings, and no claim uses it.\n",
         *(claim.table() for claim in claims),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
@@ -63,17 +64,26 @@ def curves(results: Results, case: str) -> str:
     presets = ["paper", *(preset for preset, place in places() if place == case)]
     parts = [f"**{title(case)}**\n"]
     for preset in presets:
-        caption = f"{title(case)}, preset {preset}: -ELBO and ln Var[gradient]."
-        parts.append(results.picture(f"vae-{preset}-{case}-curves", caption, command(preset, case)))
+        stem = f"vae-{preset}-{case}-curves"
+        caption = f"{title(case)}, {preset}: -ELBO in training and on validation, ln Var[gradient]"
+        if (results.root / "figures" / f"{stem}.png").exists():
+            caption += f"; in training at the end {ends(results, preset, case)}"
+        parts.append(results.picture(stem, f"{caption}.", command(preset, case)))
     head = ["epoch", "preset"]
     columns = [(name, metric) for metric in ("train", "valid") for name in ("rebar", "relax")]
-    head += [f"{LABELS[n]} {m}, {who}" for n, m in columns for who in ("paper", "ours")]
+    head += [f"{label(n)} {m}, {who}" for n, m in columns for who in ("paper", "ours")]
     rows = [
         [str(epoch), preset, *readings(results, preset, case, epoch, columns)]
         for preset in presets
         for epoch in EPOCHS[preset]
     ]
     return "\n".join((*parts, markdown(head, rows)))
+
+
+def ends(results: Results, preset: str, case: str) -> str:
+    """The two training scores that the picture compares."""
+    rows = {n: arm(results, preset, case, n) for n in ("rebar", "relax")}
+    return ", ".join(f"{label(n)} {number(a and a.row['train'], 2)}" for n, a in rows.items())
 
 
 def readings(results: Results, preset: str, case: str, epoch: int, columns) -> list[str]:
@@ -98,11 +108,11 @@ def runs(results: Results, preset: str, case: str) -> str:
     usual = QUICK if preset == "quick" else ("rebar", "relax")
     rows = results.rows(f"{place}/summary.csv")
     head = ("estimator", "rate", "seeds", "steps", "train", "valid", "test", "IWAE-100, valid")
-    head += ("ln Var, logits", "ln Var, weights", "wall time")
+    head += ("ln Var, logits", "ln Var, weights", "wall time, device")
     found = {
         n: arm(results, preset, case, n) for n in names(usual, results.root / place, rows, IGNORE)
     }
-    table = markdown(head, [(LABELS.get(n, n), *run_cells(f)) for n, f in found.items()])
+    table = markdown(head, [(label(n), *run_cells(f)) for n, f in found.items()])
     return f"**{title(case)}**, `{command(preset, case)}`\n\n{table}"
 
 
@@ -112,10 +122,11 @@ def run_cells(found: Arm | None) -> list[str]:
     row = found.row
     cells = [f"{row['lr']:g}", str(found.seeds), number(row["steps"], 0)]
     cells += [plus_minus(row[m], row[f"{m}_se"], 2) for m in ("train", "valid", "test")]
+    cells[-3] += " (relaxed)" * (row["estimator"] in RELAXED)
     cells += [
         number(row[m], 2) for m in ("valid_iwae", "log_variance_logits", "log_variance_weights")
     ]
-    return [*cells, f"{number(row['seconds'] / 60, 1)} min"]
+    return [*cells, took(row)]
 
 
 def rates(results: Results) -> str:
@@ -131,10 +142,12 @@ def rates(results: Results) -> str:
         rows = [found.get((name, lr), {}) for name in pair]
         cells = [number(row.get(metric), 2) for row in rows for metric in ("train", "valid")]
         lines.append((f"{lr:g}", *cells))
-    head = ("learning rate", *(f"{LABELS[n]} {m}" for n in pair for m in ("train", "valid")))
+    times = {name: next((row for (n, _), row in found.items() if n == name), None) for name in pair}
+    lines.append(("all five: wall time, device", *(c for n in pair for c in (took(times[n]), "-"))))
+    head = ("learning rate", *(f"{label(n)} {m}" for n in pair for m in ("train", "valid")))
     return (
-        "### Which learning rate\n\nThe paper's five after 20 epochs, one seed, MNIST linear1: "
-        f"`{run}`\n\n"
+        "### Which learning rate\n\nThe paper's five after 20 epochs, one seed, MNIST linear1, all "
+        f"five in one process: `{run}`\n\n"
         + results.picture("vae-rates-mnist-linear1-rates", "Validation against the rate.", run)
         + "\n"
         + markdown(head, lines)
@@ -142,7 +155,7 @@ def rates(results: Results) -> str:
 
 
 def training(results: Results) -> str:
-    head = ["model", *(f"{LABELS[name]}, {who}" for name in TABLE_1 for who in ("paper", "ours"))]
+    head = ["model", *(f"{label(name)}, {who}" for name in TABLE_1 for who in ("paper", "ours"))]
     rows = []
     for case in CASES:
         cells = []
@@ -155,8 +168,8 @@ def training(results: Results) -> str:
     return (
         "### Training -ELBO after 2 000 000 steps (Table 1)\n\n"
         f"`{command('paper', 'mnist-linear1')}`, and the other models; days on a CPU. "
-        "The paper's first three columns are copied there from Tucker et al. (2017).\n\n"
-        + markdown(head, rows)
+        "The paper's first three columns are copied there from Tucker et al. (2017); Concrete's "
+        "numbers are of relaxed samples.\n\n" + markdown(head, rows)
     )
 
 
@@ -233,25 +246,34 @@ def variances(rows: list[dict]) -> str:
     for name in (*CONTESTANTS, *sorted(found.keys() - set(CONTESTANTS))):
         row = found.get(name)
         if row is None or yardstick is None:
-            lines.append((name, NOT_RUN, NOT_RUN, NOT_RUN))
+            lines.append((label(name), *[NOT_RUN] * 4))
             continue
         times = row["variance_logits"] / yardstick["variance_logits"]
         cells = (f"{row['variance_logits']:.3g}", f"{row['variance_weights']:.3g}", f"{times:.3g}")
-        lines.append((name, *cells))
+        lines.append((label(name), *cells, took(row)))
     head = (
         "estimator",
         "variance, logits",
         "variance, encoder weights",
-        "logits over reinforce_loo2",
+        "logits over leave-one-out's",
+        "wall time, device",
     )
     return markdown(head, lines)
+
+
+TERMS = {
+    "reinforce_f": "score of f",
+    "reinforce_c": "score of c",
+    "reparam_c": "reparameterized c",
+    "total": "RELAX: all three",
+}
 
 
 def terms(results: Results, place: str) -> str:
     found = {row["term"]: row for row in results.rows(place)}
     lines = []
-    for name in ("reinforce_f", "reinforce_c", "reparam_c", "total"):
+    for name in TERMS:
         theirs, row = results.paper["table terms"][name], found.get(name)
         ours = f"{row['variance']:.3g} ({row['log_variance']:.1f})" if row else NOT_RUN
-        lines.append((name, f"{theirs:.3g} ({np.log(theirs):.1f})", ours))
+        lines.append((TERMS[name], f"{theirs:.3g} ({np.log(theirs):.1f})", ours))
     return markdown(("term", "variance (ln), authors' draws", "ours"), lines)

@@ -106,14 +106,20 @@ def files(place: Path) -> dict[str, bytes]:
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
         if path.name == "metrics.csv" or (name.startswith("results/") and name.endswith(".csv")):
-            found[name] = path.read_bytes()
+            found[name] = _timeless(path.read_bytes())
         if path.name == "summary.json":
-            found[name] = json.dumps(json.loads(path.read_text()) | {"seconds": 0}).encode()
-    return {name: data for name, data in found.items() if not _has_seconds(name, data)}
+            told = json.loads(path.read_text())
+            found[name] = json.dumps({k: v for k, v in told.items() if k not in TOOK}).encode()
+    return found
 
 
-def _has_seconds(name: str, data: bytes) -> bool:
-    return name.endswith("summary.csv") and b"seconds" in data
+TOOK = ("seconds", "device")  # what a run took is no finding
+
+
+def _timeless(table: bytes) -> bytes:
+    head, *rows = [line.split(",") for line in table.decode().splitlines()]
+    kept = [i for i, name in enumerate(head) if name not in TOOK]
+    return "\n".join(",".join(row[i] for i in kept) for row in (head, *rows)).encode()
 
 
 @dataclass
