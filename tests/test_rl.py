@@ -12,6 +12,7 @@ import torch
 
 import relax as rx
 from experiments.config import UserError
+from experiments.rl import plan
 from experiments.rl.config import CONTINUOUS, DISCRETE, Env, Rl, Variance, arm
 from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
@@ -526,6 +527,24 @@ def test_seeds_of_counts_the_episodes_begun():
     first = next_seed(1)
     assert next_seed(1) != first
     assert played.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_plan_measures_and_counts_every_replica(discrete):
+    run = small(discrete, "a2c")
+    assert plan.frames_per_second(run, seconds=0.01) > 10
+    config = run.config
+    cost, said = plan.seconds(config, "a2c"), plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
+    assert 0 < cost < 3600 * config.frames
+    assert "about 50 s" in said and "2 processes" in said
+
+
+def test_the_plan_of_a_variance_counts_its_episodes():
+    variance = Variance(points=3, every=10, episodes=100)
+    config = Rl(env=Env(variance=variance), mode="variance", frames=10**9)
+    assert plan.frames(config) == 10**9
+    config.env.variance.of.append("a2c")
+    assert plan.frames(config) == 21 * 200 + 3 * 100 * 200
 
 
 # ---- the command ----
