@@ -18,7 +18,7 @@ from experiments.vae import evaluate, reference
 from experiments.vae import train as training
 from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS, hard_pass
-from experiments.vae.models import MODELS, VAE
+from experiments.vae.models import MODELS, VAE, OnePass, log_prob_and_slope
 from experiments.vae.step import Step
 from relax.replicas import Streams
 from scripts import vae_figures
@@ -110,6 +110,20 @@ def test_one_backward_pass_equals_the_cores_two(float64, model, name):
     rx.backward(method.estimates(x, noise), method.phi())
     for p, grad in zip(params, once, strict=True):
         torch.testing.assert_close(p.grad, grad, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [48, 15])
+def test_log_prob_in_one_pass_equals_torchs(float64, width):
+    y = torch.cat([torch.linspace(-40, 40, width - 1), torch.zeros(1)]).repeat(2, 3, 1)
+    results = []
+    for form in (log_prob_and_slope, OnePass.apply):
+        b = torch.rand(y.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        logits = y.clone().requires_grad_()
+        value, slope = form(b, logits)
+        loss = (value * torch.arange(6.0).reshape(2, 3)).sum() + (slope**3).sum()
+        results.append([value, slope, *torch.autograd.grad(loss, [b, logits])])
+    for plain, fast in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.vae.models import VAE, Sample, log_prob
+from experiments.vae.models import VAE, Sample, log_prob, log_prob_and_slope
 from experiments.vae.networks import Network
 from relax.replicas import Linear, uniform_weights
 
@@ -109,7 +109,7 @@ class Surrogate:
         vae, first, depth = self.vae, self.layer, self.vae.depth
         prior = vae.prior.detach()
         s, a = {first: s_l}, {first: self.sample.logits[first].detach()}
-        pull_encoder, y, pull_decoder, target, grad_z = {}, {}, {}, {}, {}
+        pull_encoder, y, pull_decoder, slope, grad_z = {}, {}, {}, {}, {}
         for k in range(first + 1, depth):  # the relaxed pass upward
             a[k], pull_encoder[k] = vae.encoder[k].with_pullback(2 * s[k - 1] - 1, constant=True)
             s[k] = self.relax(k, a[k] + torch.logit(self.noise[k].u), a[k])
@@ -117,12 +117,13 @@ class Surrogate:
         for k in range(first, depth):  # and the terms of f
             y[k], pull_decoder[k] = vae.decoder[k].with_pullback(2 * s[k] - 1, constant=True)
             y[k] = y[k] + vae.offset if k == 0 else y[k]
-            target[k] = s[k - 1] if k > first else ([self.x] + self.sample.latents)[k]
-            terms += [log_prob(s[k], a[k]) - log_prob(target[k], y[k])]
+            target = s[k - 1] if k > first else ([self.x] + self.sample.latents)[k]
+            log_p, slope[k] = log_prob_and_slope(target, y[k])
+            terms += [log_prob(s[k], a[k]) - log_p]
         f = reduce(add, terms) - log_prob(s[depth - 1], prior)
         for k in reversed(range(first, depth)):  # df/ds_k and df/dz_k from the top down
             grad = a[k] - (prior if k == depth - 1 else y[k + 1])
-            grad = grad - 2 * pull_decoder[k](target[k] - torch.sigmoid(y[k]))
+            grad = grad - 2 * pull_decoder[k](slope[k])
             if k < depth - 1:
                 grad_a = (
                     grad_z[k + 1] * (1 + self.shift(k + 1)) + s[k + 1] - torch.sigmoid(a[k + 1])
