@@ -17,9 +17,11 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,10 +126,12 @@ class Tracker:
             shutil.copyfile(path, self.folder.path / kept)
         self._media.append({"step": step, "name": name, "row": row, "image": str(kept)})
 
-    def histogram(self, name: str, values: torch.Tensor, step: int, row: int = 0) -> None:
-        """The distribution of the values (64 bins), for instance of a gradient's coordinates."""
-        values = values.detach().clone()
-        self._media.append({"step": step, "name": name, "row": row, "values": values})
+    def histogram(self, name: str, values: torch.Tensor, step: int) -> None:
+        """The distribution (64 bins) of every row's values [rows, ...], for instance a gradient's
+        coordinates; of the first row's alone where one W&B run stands for all."""
+        for row in range(self.rows if self._each else 1):
+            one = values[row].detach().clone()
+            self._media.append({"step": step, "name": name, "row": row, "values": one})
 
     def flush(self) -> None:
         """Write what was logged since the last time; the folder does it before each checkpoint."""
@@ -217,6 +221,11 @@ class Tracker:
         print(f"{self.name}: {headline}, {duration(seconds)}, {self.folder.path}", flush=True)
 
 
+def now_and_then(n: int) -> bool:
+    """At 1, 2, 4, 8, ...: often where much changes, and a handful in all."""
+    return n & (n - 1) == 0
+
+
 def quantile(values: np.ndarray, level: float) -> float:
     """Over the rows that have a number."""
     numbers = values[~np.isnan(values)]
@@ -274,6 +283,26 @@ def preload() -> None:
         import_module("wandb.apis.public")
 
 
+def show_figures(case: Path, group: str, runs: Path, pictures: Iterable[Path]) -> None:
+    """The figures of a group in a W&B run of their own, which takes the last such run's place.
+
+    case: the folder of the run folders that they show. Where W&B knows none of those it is told
+    nothing.
+    """
+    known = [json.loads(file.read_text()) for file in sorted(case.glob("*/wandb.json"))]
+    if not known:
+        return
+    tracking = Tracking(**{key: known[0][key] for key in ("project", "entity") if key in known[0]})
+    place = SimpleNamespace(path=case / "figures", config={"group": group})
+    place.path.mkdir(exist_ok=True)
+    mirror = _Mirror(place, tracking, group, "figures", [f"{group}-figures"], runs)
+    mirror.open()
+    for picture in pictures:
+        step = max(mirror.last, default=-1) + 1
+        mirror.media({"step": step, "name": picture.stem, "row": 0, "image": picture.resolve()})
+    mirror.close(None, None, None)
+
+
 class _Mirror:
     """The W&B runs of one Tracker: one, or one per row. Never raises."""
 
@@ -283,7 +312,7 @@ class _Mirror:
         self.runs: list[Any] = []
         self._stack = ExitStack()
         self._told = False
-        self._known: list[int] = []  # the last step that a resumed online run already has
+        self.last: list[int] = []  # the step that a resumed online run already has
 
     def open(self) -> None:
         mode = wandb_mode(self.tracking)
@@ -333,8 +362,9 @@ class _Mirror:
             run.define_metric("step")
             run.define_metric("*", step_metric="step")
             self.runs.append(run)
-            self._known.append(int(run.summary.get("step", -1)) if run.resumed else -1)
+            self.last.append(int(run.summary.get("step", -1)) if run.resumed else -1)
         memory["dirs"] = [str(Path(run.dir).parent) for run in self.runs]
+        memory |= {"project": self.tracking.project, "entity": self.tracking.entity}
         memory["address"] = self.runs[0].project_url if mode == "online" else None
         write_whole(self.folder.path / "wandb.json", (json.dumps(memory) + "\n").encode())
 
@@ -370,7 +400,7 @@ class _Mirror:
 
     def log(self, step: int, told: list[dict[str, float]]) -> None:
         def action():
-            for run, values, last in zip(self.runs, told, self._known, strict=True):
+            for run, values, last in zip(self.runs, told, self.last, strict=True):
                 if step > last:
                     run.log({"step": step, **values})
 
@@ -380,7 +410,7 @@ class _Mirror:
     def media(self, entry: dict[str, Any]) -> None:
         def action():
             row = min(entry["row"], len(self.runs) - 1)
-            if entry["step"] <= self._known[row]:
+            if entry["step"] <= self.last[row]:
                 return
             if "image" in entry:
                 shown = self._wandb.Image(str(self.folder.path / entry["image"]))

@@ -19,6 +19,7 @@ from experiments.errors import UserError, check
 from experiments.files import read_table, write_table
 from experiments.rl.report import ratio, restricted
 from scripts import style
+from scripts.media import shown
 
 ORDER = ("reinforce", "a2c", "relax", "lax")
 GOALS = {
@@ -32,7 +33,7 @@ COLUMNS = (
 )
 
 
-def main(preset: str, results: Path) -> None:
+def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
     root = results / "rl" / preset
     cases = [name for name in GOALS if any((root / name).glob("*-solved.csv"))]
     check(cases, f"{root} holds no results: make reproduce-rl PRESET={preset}")
@@ -40,7 +41,8 @@ def main(preset: str, results: Path) -> None:
     style.use()
     for case in cases:
         path = results / "figures" / f"rl-{preset}-{case}"
-        figure(root, case, published, path)
+        with shown(runs, "rl", preset, case) as show:
+            show(figure(root, case, published, path))
         print(f"{path}.png")
     rows = [row for case in cases for row in solve_rows(root / case, case, published["table"])]
     write_table(root / "solve.csv", COLUMNS.split(","), rows)
@@ -58,7 +60,7 @@ def load(case: Path, suffix: str = "") -> dict[str, dict[str, np.ndarray]]:
 # ---- figures ----
 
 
-def figure(root: Path, case: str, published: dict, path: Path) -> None:
+def figure(root: Path, case: str, published: dict, path: Path) -> Path:
     measured = load(root / f"{case}-variance")
     arms = {name: table for name, table in load(root / case).items() if base(name) in ORDER}
     fig, axes = plt.subplot_mosaic(
@@ -76,7 +78,7 @@ def figure(root: Path, case: str, published: dict, path: Path) -> None:
     names = [f"ours: mean and quartiles of {seeds} seeds{alone}"]
     names.append("the paper: mean of 5 seeds")
     fig.legend(keys, names, loc="outside lower center", ncols=len(keys))
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 def base(name: str) -> str:
@@ -199,8 +201,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", nargs="?", default="paper")
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     try:
-        main(arguments.preset, arguments.results)
+        main(arguments.preset, arguments.results, arguments.runs)
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -158,10 +158,12 @@ def legend(fig, names: Iterable[str], theirs: str) -> None:
     fig.legend(keys, words, loc="outside lower center", ncols=len(keys), columnspacing=1.4)
 
 
-def save(fig, path: Path) -> None:
-    """PNG and PDF, the same bytes every time."""
+def save(fig, path: Path) -> Path:
+    """PNG and PDF, the same bytes every time; where the PNG is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path.with_name(path.name + ".png"), metadata={"Software": None})
+    picture = path.with_name(path.name + ".png")
+    fig.savefig(picture, metadata={"Software": None})
     fig.set_layout_engine("none")  # done: not again for the second file
     fig.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})
     plt.close(fig)
+    return picture

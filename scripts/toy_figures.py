@@ -17,12 +17,13 @@ import numpy as np
 from experiments.errors import UserError, check
 from experiments.files import read_table
 from scripts import style
+from scripts.media import shown
 
 WINDOW = 500  # steps that a point of the log-variance is averaged over, as in the paper
 ORDER = ("reinforce", "rebar", "relax", "exact")
 
 
-def main(preset: str, results: Path, t: float | None = None) -> None:
+def main(preset: str, results: Path, t: float | None = None, runs: Path = Path("runs")) -> None:
     case = "t*" if t is None else f"t{t!r}"
     cases = sorted((results / "toy" / preset).glob(f"{case}/summary.csv"))
     mend = f"make reproduce-toy PRESET={preset}" + ("" if t is None else f" T={t!r}")
@@ -32,9 +33,10 @@ def main(preset: str, results: Path, t: float | None = None) -> None:
         case = summary.parent
         published = paper_curves(case.name)
         stem = results / "figures" / f"toy-{preset}-{case.name}"
-        curves_figure(case, published, Path(f"{stem}-curves"))
-        if (case / "relaxation.csv").exists():
-            relaxation_figure(case, published, Path(f"{stem}-relaxation"))
+        with shown(runs, "toy", preset, case.name) as show:
+            show(curves_figure(case, published, Path(f"{stem}-curves")))
+            if (case / "relaxation.csv").exists():
+                show(relaxation_figure(case, published, Path(f"{stem}-relaxation")))
         print(f"{stem}-*.png")
 
 
@@ -74,7 +76,7 @@ def rolling(values: np.ndarray, points: int) -> np.ndarray:
 # ---- loss and log-variance ----
 
 
-def curves_figure(case: Path, published: dict[str, dict], path: Path) -> None:
+def curves_figure(case: Path, published: dict[str, dict], path: Path) -> Path:
     tables = load(case)
     t = float(case.name[1:])
     fig, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 4.3))
@@ -92,7 +94,7 @@ def curves_figure(case: Path, published: dict[str, dict], path: Path) -> None:
         names.append("the paper: one run")
     fig.legend(keys, names, loc="outside lower center", ncols=2)
     fig.suptitle(found(tables, t), fontsize=10.5)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 def found(tables, t: float) -> str:
@@ -159,7 +161,7 @@ def round_number(x: float) -> str:
 # ---- what the estimators see of f ----
 
 
-def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> None:
+def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> Path:
     table = read_table(case / "relaxation.csv")
     t = float(case.name[1:])
     steps = np.unique(table["step"])[[0, -1]].astype(int)
@@ -187,7 +189,7 @@ def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> Non
     words(axes[2, 1], "the dotted constant f(1)(1 - θ) + f(0)θ\nleaves no variance at all")
     for ax in axes.flat:
         ax.axvspan(*((0, 0.5) if t < 0.5 else (0.5, 1)), color="#FFF3C4", alpha=0.6, zorder=0)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 def words(ax, text: str) -> None:
@@ -223,8 +225,9 @@ if __name__ == "__main__":
     parser.add_argument("preset", nargs="?", default="paper")
     parser.add_argument("--t", type=float, help="this case only")
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     try:
-        main(arguments.preset, arguments.results, arguments.t)
+        main(arguments.preset, arguments.results, arguments.t, arguments.runs)
     except UserError as error:
         sys.exit(f"error: {error}")

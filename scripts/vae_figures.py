@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,6 +20,7 @@ import numpy as np
 from experiments.errors import UserError, check
 from experiments.files import read_table, write_whole
 from scripts import style
+from scripts.media import shown
 
 ORDER = ("reinforce", "nvil", "muprop", "concrete", "straight_through", "rebar", "relax")
 RELAXED = ("concrete",)  # trains on a relaxed objective, which is no bound of the discrete model
@@ -26,24 +28,31 @@ TITLE = {"fontsize": 10.5}
 STEPS = {"mnist": 2083, "digits": 54}  # per epoch of 24
 
 
-def main(preset: str, results: Path) -> None:
+def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
     folder = results / "vae" / preset
     cases = sorted(case for case in folder.glob("*-*") if list(case.glob("*.csv")))
     check(cases, f"{folder} holds no results: python -m experiments.vae preset=vae/{preset}")
     style.use()
     for case in cases:
         stem = results / "figures" / f"vae-{preset}-{case.name}"
-        if (case / "variance.csv").exists():
-            variance_figure(case, Path(f"{stem}-estimators"))
-            if (case / "terms.csv").exists():
-                terms_figure(case, Path(f"{stem}-terms"))
-        elif len(np.unique(read_table(case / "summary.csv")["lr"])) > 1:
-            rates_figure(case, Path(f"{stem}-rates"))
-        else:
-            curves_figure(case, published(), Path(f"{stem}-curves"))
+        with shown(runs, "vae", preset, case.name) as show:
+            for picture in figures(case, stem):
+                show(picture)
         if (case / "summary.csv").exists():
             write_whole(case / "table.md", table(preset, case, published()).encode())
         print(f"{stem}-*.png")
+
+
+def figures(case: Path, stem: Path) -> Iterator[Path]:
+    """Draw what the case has results for."""
+    if (case / "variance.csv").exists():
+        yield variance_figure(case, Path(f"{stem}-estimators"))
+        if (case / "terms.csv").exists():
+            yield terms_figure(case, Path(f"{stem}-terms"))
+    elif len(np.unique(read_table(case / "summary.csv")["lr"])) > 1:
+        yield rates_figure(case, Path(f"{stem}-rates"))
+    else:
+        yield curves_figure(case, published(), Path(f"{stem}-curves"))
 
 
 def published() -> dict:
@@ -100,7 +109,7 @@ def curve(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarr
 # ---- curves ----
 
 
-def curves_figure(case: Path, paper: dict, path: Path) -> None:
+def curves_figure(case: Path, paper: dict, path: Path) -> Path:
     tables = load(case)
     fig, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 4.2))
     titles = ("-ELBO in training, nats", "-ELBO on validation", "ln Var, encoder's gradient")
@@ -128,7 +137,7 @@ def curves_figure(case: Path, paper: dict, path: Path) -> None:
     shown = any(np.array(line["x"]).min() <= last for line in series.values())
     style.legend(fig, tables, "the paper: one run" if shown else "")
     fig.suptitle(f"{named(case)}, {settings(case)}", **TITLE)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 def named(case: Path) -> str:
@@ -162,7 +171,7 @@ def settings(case: Path) -> str:
     return f"batch 24, learning rate {told}, {many} seed{'s' if seeds != {1} else ''}"
 
 
-def rates_figure(case: Path, path: Path) -> None:
+def rates_figure(case: Path, path: Path) -> Path:
     table = read_table(case / "summary.csv")
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
     ends = {}
@@ -183,7 +192,7 @@ def rates_figure(case: Path, path: Path) -> None:
     many = "1 seed" if seeds == 1 else f"{seeds} seeds"
     ax.set_title(f"{named(case)} after {epochs} epochs, by learning rate ({many} each)")
     style.end_labels(ax, ends)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 # ---- the same weights ----
@@ -191,7 +200,7 @@ def rates_figure(case: Path, path: Path) -> None:
 BIASED = ("concrete", "straight_through")
 
 
-def variance_figure(case: Path, path: Path) -> None:
+def variance_figure(case: Path, path: Path) -> Path:
     table = read_table(case / "variance.csv")
     order = np.argsort(table["variance_logits"])[::-1]
     names, values = table["estimator"][order].tolist(), table["variance_logits"][order]
@@ -214,7 +223,7 @@ def variance_figure(case: Path, path: Path) -> None:
     ax.set_xlabel("variance of one image's gradient in the logits, summed; x: leave-one-out's")
     fig.suptitle(f"{named(case)}, all estimators at the same weights: {compared(table)}", **TITLE)
     ax.grid(axis="y", visible=False)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 def compared(table: dict[str, np.ndarray]) -> str:
@@ -231,7 +240,7 @@ TERMS = {
 }
 
 
-def terms_figure(case: Path, path: Path) -> None:
+def terms_figure(case: Path, path: Path) -> Path:
     table, spread = read_table(case / "terms.csv"), read_table(case / "terms_variance.csv")
     width = np.diff(table["left"])[0]
     fig, axes = plt.subplots(1, 4, figsize=(style.WIDTH, 3.4), sharey=True)
@@ -247,7 +256,7 @@ def terms_figure(case: Path, path: Path) -> None:
     axes[0].set_yscale("log")
     unit = "unit: the standard deviation of the first"
     fig.suptitle(f"{named(case)}: one coordinate of the gradient, 10 000 draws; {unit}", **TITLE)
-    style.save(fig, path)
+    return style.save(fig, path)
 
 
 # ---- tables ----
@@ -325,8 +334,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", help="whose results: smoke, quick, rates, long, variance, paper")
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     try:
-        main(arguments.preset, arguments.results)
+        main(arguments.preset, arguments.results, arguments.runs)
     except UserError as error:
         sys.exit(f"error: {error}")

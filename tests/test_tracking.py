@@ -9,10 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imsave
 
 from experiments.checkpoint import RunFolder
 from experiments.files import read_table
-from experiments.tracking import Tracker, Tracking, duration, short, wandb_mode
+from experiments.tracking import (
+    Tracker,
+    Tracking,
+    duration,
+    short,
+    show_figures,
+    wandb_mode,
+)
 
 OFFLINE = Tracking(mode="offline")
 
@@ -42,7 +50,7 @@ def track(path, tracking=None, rows="quantiles", stop=4, steps=4, media=False, *
                 if step % 2 == 0:
                     tracker.log(step, {"reward": torch.tensor([1.0, 2.0, 3.0]).double() / 7})
                 if media:
-                    tracker.histogram("gradient", torch.arange(100.0), step)
+                    tracker.histogram("gradient", torch.arange(300.0).view(3, 100), step)
                 tracker.progress(step)
                 folder.save(step, {}, tracker)
             if stop == steps:
@@ -146,6 +154,20 @@ def test_a_resumed_run_tells_wandb_everything_once(tmp_path):
 
     assert in_order(cut) == in_order(whole)
     assert len([row for row in rows_of(cut) if "gradient" in str(row)]) == 4
+
+
+def test_figures_are_a_run_of_their_own_that_replaces_the_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    picture = tmp_path / "curves.png"
+    imsave(picture, np.zeros((4, 4)))
+    show_figures(tmp_path, "toy-smoke", tmp_path / "runs", [picture])
+    assert not (tmp_path / "runs").exists()  # nobody mirrors runs here
+    track(tmp_path, OFFLINE)
+    for _ in range(2):
+        show_figures(tmp_path, "toy-smoke", tmp_path / "runs", [picture])
+    _, run = sorted(wandb_runs(tmp_path), key=lambda run: "figures" in run["folder"])
+    (row,) = rows_of(run)
+    assert {key.split(".")[0] for key in row} == {"curves", "step"}
 
 
 def test_no_file_outside_the_folder_and_no_prompt(tmp_path, monkeypatch):

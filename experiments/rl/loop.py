@@ -20,7 +20,7 @@ from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
 from experiments.rl.rollout import Batch, collect, draw_noise, seeds_of
 from experiments.rl.variance import measure
-from experiments.tracking import Tracker
+from experiments.tracking import Tracker, now_and_then
 
 WINDOW = 100  # episodes whose mean return decides whether the environment is solved
 METRICS = ["return", "frames", "episodes", "length", "recent"]
@@ -135,9 +135,9 @@ def train(config: Rl, name: str, own: Any, bar: bool = True) -> Path:
             metrics,
             config.frames,
             config.tracking,
-            group=f"rl-{config.case}",
+            group=f"rl-{config.preset}-{config.case}",
             job_type=name,
-            name=f"rl-{config.case}-{name}",
+            name=f"rl-{config.case}-{path.name}",
             rows=rows,
             runs=config.runs,
             bar=bar,
@@ -183,6 +183,9 @@ class Run:
             told = self.learner.update(batch, active)
             scores.add(batch)
             self.updates += 1
+            if now_and_then(self.updates):
+                grads = [p.grad.flatten(1) for p in self.learner.optimizer.params]
+                tracker.histogram("gradient", torch.cat(grads, 1), self.updates)
             step = min(int(scores.frames.min()), config.frames)
             if self.updates % config.log_every == 0 or not self.active().any():
                 tracker.log(self.updates, {**scores.flush(), "length": _rows(batch), **told})

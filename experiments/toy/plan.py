@@ -9,7 +9,7 @@ from experiments.accelerate import seconds_per_call
 from experiments.progress import duration
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
-from experiments.toy.train import Run
+from experiments.toy.train import Run, log_variance
 
 
 def seconds(config: Toy, name: str) -> float:
@@ -22,7 +22,7 @@ def seconds(config: Toy, name: str) -> float:
     steps = config.steps * per_step(run)
     if not run.noisy:
         return steps
-    measured = median(seconds_per_call(lambda _: run.log_variance(), range(3)))
+    measured = median(seconds_per_call(lambda _: log_variance(run.draws()), range(3)))
     return steps + config.steps / config.variance_every * measured
 
 

@@ -18,7 +18,7 @@ from experiments.files import read_table
 from experiments.toy.config import Toy
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
-from experiments.tracking import Tracker
+from experiments.tracking import Tracker, now_and_then
 
 # Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
 TRAINING, MEASURING, WEIGHTS = range(3)
@@ -57,7 +57,10 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
                 if step % config.log_every == 0:
                     tracker.log(step, run.readings())
                 if run.noisy and step % config.variance_every == 0:
-                    tracker.log(step, {"log_variance": run.log_variance()})
+                    draws = run.draws()
+                    tracker.log(step, {"log_variance": log_variance(draws)})
+                    if now_and_then(step // config.variance_every):
+                        tracker.histogram("gradient", draws, step)
                 tracker.progress(step)
                 if folder.due or step == config.steps:
                     folder.save(step, run.state_dict(), tracker)
@@ -156,19 +159,15 @@ class Run:
         }
 
     @torch.no_grad()
-    def log_variance(self) -> Tensor:
-        """ln of the variance of one gradient in the logit, over fresh draws, [R]; nan for ln 0."""
+    def draws(self) -> Tensor:
+        """Fresh gradients in the logit at the present parameters, [R, config.variance_samples]."""
         grads, left = [], self.config.variance_samples
         while left:
             rows = min(CHUNK, left)
             logit = self.logit.expand(-1, rows, -1)
             grads.append(self.estimate(logit, self.measuring).grad)
             left -= rows
-        rows = torch.cat(grads, 1).double().flatten(1)
-        # In company, because torch sums one row alone in another order than one among others.
-        variance = torch.cat([rows, rows[:1]]).var(1)[:-1]
-        # 0 is no measurement: near theta = 0 it may happen that no draw was b = 1.
-        return torch.where(variance > 0, variance.log(), torch.nan).float()
+        return torch.cat(grads, 1).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -187,3 +186,12 @@ class Run:
             optimizer.load_state_dict(state["optimizers"][name])
         self.noise.load_state_dict(state["noise"])
         self.measuring.load_state_dict(state["measuring"])
+
+
+def log_variance(draws: Tensor) -> Tensor:
+    """ln of the variance over each seed's draws [R, N], [R]; nan for ln 0."""
+    rows = draws.double()
+    # In company, because torch sums one row alone in another order than one among others.
+    variance = torch.cat([rows, rows[:1]]).var(1)[:-1]
+    # 0 is no measurement: near theta = 0 it may happen that no draw was b = 1.
+    return torch.where(variance > 0, variance.log(), torch.nan).float()

@@ -52,14 +52,19 @@ def gradient_variance(method: Method, x: Tensor, streams: Streams, samples: int)
     logits: of one row's gradient in a layer's logits; summed over units and layers, mean over rows.
     weights: of the batch's gradient in the encoder's weights, as training applies it; summed.
     """
-    encoder = list(method.vae.encoder.parameters())
     logits, weights = Moments(), Moments()
     for _ in range(samples):
-        estimates = method.estimates(x, method.noise(x.shape[1], streams))
-        grads = torch.autograd.grad(surrogate(estimates), encoder)
+        estimates, grads = gradients(method, x, streams)
         logits.add([method.per_row(e.grad.detach(), x.shape[1]) for e in estimates])
         weights.add(grads)
     return {"logits": logits.variance() / x.shape[1], "weights": weights.variance()}
+
+
+def gradients(method: Method, x: Tensor, streams: Streams) -> tuple:
+    """One draw: every layer's estimate, and the batch's gradient in the encoder's weights."""
+    estimates = method.estimates(x, method.noise(x.shape[1], streams))
+    encoder = list(method.vae.encoder.parameters())
+    return estimates, torch.autograd.grad(surrogate(estimates), encoder)
 
 
 class Moments:

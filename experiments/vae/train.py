@@ -171,6 +171,8 @@ class Run:
                 self.method, self.fixed_batch(), self.fresh(), config.variance_samples
             )
             values |= {f"variance_{what}": value for what, value in found.items()}
+            _, grads = evaluate.gradients(self.method, self.fixed_batch(), self.fresh())
+            tracker.histogram("gradient", torch.cat([g.flatten(1) for g in grads], 1), step)
         for k, scales in enumerate(getattr(self.method, "scales", []), 1):
             values |= {f"eta_{k}": scales.eta, f"lambda_{k}": scales.lambda_}
         tracker.log(step, values)
