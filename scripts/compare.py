@@ -1,4 +1,4 @@
-"""python -m scripts.compare [--only PART ...] [--late 100000] [--draws 200] [--seconds 20]
+"""python -m scripts.compare [--only PART ...] [--late 100000] [--draws 200] [--seconds 15]
                            [--fresh | --add ESTIMATOR ... | --times]
 
 Every estimator on the toys and on the layers of the three VAE models, early and late in training:
@@ -218,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.compare")
     parser.add_argument("--late", type=int, default=100_000, help="steps of the late checkpoints")
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=20, help="of training per curve")
+    parser.add_argument("--seconds", type=float, default=15, help="of training per curve")
     parser.add_argument("--only", nargs="+", default=[], help="parts, such as linear1-early")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--fresh", action="store_true", help="do what is there again")

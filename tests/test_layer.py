@@ -89,6 +89,18 @@ def test_a_lower_layers_gradient_is_that_of_the_mean_over_the_layers_above(name)
     assert z.abs().max() < 5
 
 
+@pytest.mark.parametrize("model", ["linear1", "linear2"])
+def test_only_the_estimate_moves_the_layers_own_encoder(model):
+    """f's direct slope in the logits, b - p, has mean 0 and is left out; the decoder's is not."""
+    vae, x = small(model, 8, 3, 4)
+    layer = Layer(vae, 0, x, torch.Generator().manual_seed(0), attached=True)
+    est = rx.reinforce(layer.f, layer.dist)
+    assert est.theta.requires_grad
+    est.value.sum().backward()
+    assert all(p.grad is None for p in vae.encoder[0].parameters())
+    assert all(p.grad.abs().sum() > 0 for p in vae.decoder.parameters())
+
+
 def test_phi_is_fitted_on_the_stream_and_measured_on_the_problem():
     vae, x = small("linear1", 8, 3, 4)
     vae.requires_grad_(False)

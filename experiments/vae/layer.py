@@ -21,7 +21,8 @@ CHUNK = 2**18  # numbers at once where flips go through the decoder: what a cach
 class Layer:
     """f and its relaxation for layer `layer` (from 0) of a VAE with one replica, on images x.
 
-    dist: the layer's Bernoulli, logits [B, D]; constants, unless `attached` to the encoder.
+    dist: the layer's Bernoulli, logits [B, D]; constants, unless `attached` to the encoder (then f
+    still leaves out the direct slope of log q(b|logits), which no estimator needs at hard bits).
     context: x and the bits below, [B, C], what a surrogate may see beside z.
     Bits are [..., B, D], f is [..., B].
     """
@@ -88,7 +89,7 @@ class Layer:
     def _negative_elbo(self, b: Tensor, above) -> Tensor:
         b = b.unsqueeze(-3)  # the replica axis of the VAE
         latents = [*(lower.expand_as(b) for lower in self.latents), b]
-        logits = list(self.logits)
+        logits = [a.detach() for a in self.logits]  # log q's own slope b - p has mean 0: only noise
         for k in range(self.layer + 1, self.vae.depth):
             logits.append(self.vae.encode(k, latents[-1]))
             latents.append(above(logits[k], self.noise[k]))
