@@ -16,6 +16,7 @@ from experiments.vae.train import Run as VaeRun
 from relax import replicas
 from scripts.bench import cases, reference
 from scripts.bench.floors import floors
+from scripts.bench.measure import Row
 from scripts.bench.timing import Group
 
 
@@ -236,6 +237,17 @@ def test_times_are_compared_in_turns():
 
     group = Group({"one": once, "five": five_times}, torch.device("cpu"), turns=5, seconds=0.01)
     assert 2 < group.ratio("five", "one") < 12 and group.ms("one") > 0
+
+
+def test_a_missed_share_of_the_roofline_shows_where_the_time_goes():
+    wanted = {"case": "linear1", "variant": "compiled", "batch": 24}
+    rows = [Row("vae", estimator="rebar", roofline=0.4, **wanted)]
+    for case, ms in (("matrix products", 3.0), ("Adam", 1.0)):
+        rows.append(Row("vae-profile", estimator="rebar", ms=ms, **{**wanted, "case": case}))
+    (missed,) = [floor for floor in floors(rows) if floor.verdict == "MISSED"]
+    assert missed.held_by == "rebar: matrix products 75%; Adam 25%"
+    rows[0].roofline = 0.9
+    assert not any(floor.held_by for floor in floors(rows))
 
 
 def test_a_floor_without_rows_is_not_measured():

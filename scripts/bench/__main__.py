@@ -100,11 +100,11 @@ def table(rows: list[Row]) -> str:
 
 
 def held_table(held: list[Floor]) -> str:
-    lines = [["floor", "", "measured", ""]]
+    lines = [["floor", "", "measured", "", ""]]
     for floor in held:
         sign = "at most" if floor.at_most else "at least"
         bound, measured = (f"{x:.4g}{floor.unit}" for x in (floor.bound, floor.measured))
-        lines.append([floor.what, f"{sign} {bound}", measured, floor.verdict])
+        lines.append([floor.what, f"{sign} {bound}", measured, floor.verdict, floor.held_by])
     return align(lines)
 
 
@@ -124,8 +124,8 @@ def write(results: Path, device: torch.device, rows: list[Row], held: list[Floor
     name = f"{hardware(device)}; {load}".replace(",", " ")
     cells = [[*row.cells(), name] for row in rows]
     write_table(results / "bench" / f"{device.type}.csv", [*measure.COLUMNS, "hardware"], cells)
-    columns = ["floor", "bound", "measured", "verdict"]
-    lines = [[f.what, f"{f.bound:g}", f"{f.measured:.4g}", f.verdict] for f in held]
+    columns = ["floor", "bound", "measured", "verdict", "where the time goes"]
+    lines = [[f.what, f"{f.bound:g}", f"{f.measured:.4g}", f.verdict, f.held_by] for f in held]
     write_table(results / "bench" / f"floors-{device.type}.csv", columns, lines)
     draw(rows, results / "figures" / f"bench_{device.type}")
 

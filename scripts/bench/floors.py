@@ -10,13 +10,17 @@ from scripts.bench.measure import Row
 
 
 class Floor(NamedTuple):
-    """measured must be at least `bound`, or at most where `at_most`; nan: not measured here."""
+    """measured must be at least `bound`, or at most where `at_most`; nan: not measured here.
+
+    profile: where the time goes, shown where the floor is missed.
+    """
 
     what: str
     bound: float
     measured: float
     at_most: bool = False
     unit: str = "x"
+    profile: str = ""
 
     @property
     def verdict(self) -> str:
@@ -24,6 +28,11 @@ class Floor(NamedTuple):
             return "not measured"
         met = self.measured <= self.bound if self.at_most else self.measured >= self.bound
         return "met" if met else "MISSED"
+
+    @property
+    def held_by(self) -> str:
+        """What holds a floor that was missed."""
+        return self.profile if self.verdict == "MISSED" else ""
 
 
 class Rows:
@@ -64,10 +73,21 @@ def floors(rows: list[Row]) -> list[Floor]:
     for batch, bound in ((24, 45), (100, 65)):
         share = ask("roofline", family="vae", variant="compiled", batch=batch, case="linear1")
         what = f"VAE: batch {batch} compiled: share of the roofline"
-        found.append(Floor(what, bound, 100 * share, unit=" %"))
+        found.append(Floor(what, bound, 100 * share, unit=" %", profile=profile(rows, batch)))
     found += estimators(ask)
     found += replicas(ask)
     return found
+
+
+def profile(rows: list[Row], batch: int) -> str:
+    """Where the time of a compiled step goes, for each estimator."""
+    of = [r for r in rows if r.family == "vae-profile" and r.batch == batch]
+    texts = []
+    for name in dict.fromkeys(r.estimator for r in of):
+        parts = {r.case: r.ms for r in of if r.estimator == name}
+        shares = [f"{case} {ms / sum(parts.values()):.0%}" for case, ms in parts.items()]
+        texts.append(f"{name}: " + "; ".join(shares))
+    return ". ".join(texts)
 
 
 def estimators(ask: Callable[..., float]) -> list[Floor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class Row:
     ms: of one step. per_replica: microseconds of one step of one seed. vs_reference: how many
     times as fast as the plain code. vs_concrete: how many Concrete steps it takes. roofline: the
     time of its matrix products and of Adam's memory traffic alone over its time. peak_mb: memory.
-    In family rl a step is a frame, and the reference the bare environment.
+    In family rl a step is a frame, and the reference the bare environment; in vae-profile ms is
+    the part of a step that `case` names.
     """
 
     family: str
@@ -79,12 +81,12 @@ def toy(device: torch.device) -> list[Row]:
 
 
 def vae(device: torch.device, model: str, batch: int) -> list[Row]:
-    """Every estimator on one model, eager; REBAR and RELAX also in the other ways."""
+    """Every estimator on one model, eager; RELAX, on linear1 also REBAR, in the other ways too."""
     runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in METHODS}
     if model != "linear2":
         runs[("relax4", "eager")] = cases.vae(device, "relax", model, batch, depth=4)
-    others = {k: v for k, v in variants(device).items() if k != "eager" and model == "linear1"}
-    for name in ("rebar", "relax"):
+    others = {k: v for k, v in variants(device).items() if k != "eager"}
+    for name in ("rebar", "relax") if model == "linear1" else ("relax",):  # compiling takes long
         for how, settings in others.items():
             runs[(name, how)] = cases.vae(device, name, model, batch, **settings)
     steps, work, words = cases.probes(device, batch)
@@ -107,6 +109,8 @@ def vae(device: torch.device, model: str, batch: int) -> list[Row]:
         rows.append(
             Row("vae", model, name, "reference", batch, 200, 1, ms, 1e3 * ms, vs_concrete=ratio)
         )
+        if model == "linear1":
+            rows += profile(steps[f"{name} compiled"], name, batch)
     return rows
 
 
@@ -117,6 +121,27 @@ def roofline(group: Group, name: str, run: cases.VaeRun, work: float, words: flo
     traffic = cases.ADAM_WORDS * parameters / words * group.seconds["copy"]
     shares = (products + traffic) / group.seconds[name]
     return float(torch.tensor(shares).median())
+
+
+def profile(step: Callable[[], object], name: str, batch: int, steps: int = 20) -> list[Row]:
+    """Where a compiled step's time goes, by the profiler, which itself slows what is small."""
+    with torch.profiler.profile() as found:
+        for _ in range(steps):
+            step()
+    spent = dict.fromkeys([*PROFILE, "else"], 0.0)
+    for event in found.key_averages():
+        kind = next((k for k, names in PROFILE.items() if event.key.startswith(names)), "else")
+        spent[kind] += event.self_cpu_time_total / 1e3 / steps
+    return [
+        Row("vae-profile", kind, name, "compiled", batch, 200, ms=ms) for kind, ms in spent.items()
+    ]
+
+
+PROFILE = {  # what a part of a step is called in the table -> how the profiler's names begin
+    "matrix products": ("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
+    "fused passes": ("## Call CompiledFxGraph",),
+    "Adam": ("aten::_fused_adam_",),
+}
 
 
 def replicas(device: torch.device, batch: int = 24) -> list[Row]:
