@@ -125,7 +125,7 @@ def draw_return(ax, arms, published, case: str) -> None:
     ax.axhline(goal, color="#333333", linewidth=0.8)
     ax.set_xlabel("steps in the environment")
     ax.set_ylabel("sum of rewards")
-    ax.set_title(f"{title}: return of an episode (line: 100 in a row above {goal} solve it)")
+    ax.set_title(f"{title}: return of an episode (line: solved, when 100 in a row average {goal})")
     right = max(max(curve["x"]) for curve in published.values())
     ax.set_xlim(0, max(right, *(by_frames(table)[0][-1] for table in arms.values())))
     ax.xaxis.set_major_formatter(thousands)

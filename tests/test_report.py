@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts import style
 from scripts.report.__main__ import MARKS, main, report, small_table, with_table
 from scripts.report.claims import Cell, Claim, Interval, difference, mean, share
 from scripts.report.page import page
-from scripts.report.read import NOT_RUN, Results, markdown, number
+from scripts.report.read import NOT_RUN, Results, markdown, number, took
 
 ROOT = Path(__file__).parent.parent
 FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
@@ -140,6 +141,23 @@ def test_the_verdict_of_a_claim():
     assert Claim("", "", [none]).verdict == NOT_RUN
     assert Claim("", "", [good, none]).verdict == "partly"
     assert Claim("", "", [good, none]).text == f"reproduced: a 2.00 [1.50, 2.50]; {NOT_RUN}: c"
+
+
+def test_what_a_run_took():
+    assert (
+        took({"seconds": 192.0, "device": "AMD EPYC (1 thread)"}) == "3.2 min, AMD EPYC (1 thread)"
+    )
+    assert took({"seconds": 45.0}) == "45 s"  # a file from before the device was told
+    assert took({"seconds": float("nan"), "device": float("nan")}) == took(None) == NOT_RUN
+
+
+def test_labels_of_tagged_runs():
+    assert [style.label(name) for name in ("relax", "a2c", "exact")] == (
+        ["RELAX", "A2C", "exact gradient"]
+    )
+    assert style.label("relax-lr3e-3") == "RELAX (lr3e-3)"
+    assert style.label("relax_score-lr3e-3") == "RELAX, score only (lr3e-3)"
+    assert style.colour("relax-eta1") == style.colour("relax") != style.colour("relax_score")
 
 
 def test_intervals_cover_the_truth_in_19_of_20_cases():

@@ -7,12 +7,14 @@ still, and its gradient is drawn many times on one batch. What differs is the es
 from __future__ import annotations
 
 import math
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import relax as rx
+from experiments.config import hardware
 from experiments.data import Batches, Images
 from experiments.files import write_table
 from experiments.vae import evaluate
@@ -51,13 +53,15 @@ def compare(config: Vae, images: Images) -> None:
     place = results_path(config, images)
     rows, fixed = [], run.images.train[:IMAGES][None]
     for label, (name, own) in CONTESTANTS.items():
+        start = perf_counter()
         method = fitted(run.vae, name, own, run.images, config.batch)
         found = evaluate.gradient_variance(method, fixed, streams(3), DRAWS)
         rows.append([label, *(f"{found[what].item():.6g}" for what in ("logits", "weights"))])
+        rows[-1] += [f"{perf_counter() - start:.1f}", hardware(fixed.device.type)]
         print(f"{label}: variance of the logits' gradient {rows[-1][1]}", flush=True)
         if label == "relax" and run.vae.depth == 1:
             write_terms(terms(method, fixed[0, 0]), place)
-    columns = ["estimator", "variance_logits", "variance_weights"]
+    columns = ["estimator", "variance_logits", "variance_weights", "seconds", "device"]
     write_table(place / "variance.csv", columns, rows)
 
 

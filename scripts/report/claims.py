@@ -105,7 +105,8 @@ class Claim:
             groups.setdefault(cell.verdict, []).append(cell.where + found)
         if len(groups) == 1:
             return ", ".join(next(iter(groups.values())))
-        return "; ".join(f"{verdict}: {', '.join(where)}" for verdict, where in groups.items())
+        order = sorted(groups, key=lambda verdict: verdict == NOT_RUN)  # what was run comes first
+        return "; ".join(f"{verdict}: {', '.join(groups[verdict])}" for verdict in order)
 
     def table(self) -> str:
         head = ("where", "the paper", "ours, 95 % interval", "claimed", "verdict")
