@@ -46,8 +46,8 @@ def section(results: Results, claims: list[Claim]) -> str:
         "than those shown; A2C gets the same grid as the method. Discrete policies: two layers of "
         "10 ReLU units, one episode an update, RMSProp, entropy .01, gamma .99. Continuous: two "
         "layers of 64, batches of 2500 steps, 25 steps of V(s) a batch, the policy's rate follows "
-        "the KL. An arm with a name in brackets is an extra at other settings, and no claim uses "
-        "it.\n",
+        "the KL. Behind the paper's arms stand extras, a setting's name in brackets; no claim uses "
+        "them.\n",
         *(claim.table() for claim in claims),
         *(environment(results, env) for env in TITLES),
         table(results),

@@ -36,8 +36,9 @@ def section(results: Results, claims: list[Claim]) -> str:
         "from the same images). All numbers are -ELBO in nats, lower is better; ours are means "
         "over seeds ± their standard error, at the learning rate with the best validation score. "
         "Presets: `paper` is the paper's 2 000 000 steps, `long` 100 of its 960 epochs at the rate "
-        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. An estimator with "
-        "a name in brackets is an extra at other settings, and no claim uses it.\n",
+        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Behind the paper's "
+        "estimators stand extras, a setting's name in brackets; no claim uses them. Rao-RELAX is "
+        "`rx.rao_relax`, RELAX with the noise of z given b integrated out.\n",
         *(claim.table() for claim in claims),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
@@ -113,7 +114,7 @@ def runs(results: Results, preset: str, case: str) -> str:
         n: arm(results, preset, case, n) for n in names(usual, results.root / place, rows, IGNORE)
     }
     table = markdown(head, [(label(n), *run_cells(f)) for n, f in found.items()])
-    return f"**{title(case)}**, `{command(preset, case)}`\n\n{table}"
+    return f"**{title(case)}, {preset}**, `{command(preset, case)}`\n\n{table}"
 
 
 def run_cells(found: Arm | None) -> list[str]:
@@ -219,7 +220,7 @@ def same_weights(results: Results) -> str:
     place, stem = "vae/variance/mnist-linear1", "vae-variance-mnist-linear1"
     parts = [
         "### Variances at the same weights, and the histogram of the estimator's terms\n",
-        "What the paper has no table of: a linear1 trained by RELAX for 6 000 steps, every "
+        "What the paper has no table of: one linear1 trained by RELAX for 6 000 steps, every "
         "estimator's phi fitted there, its gradient drawn 400 times on 100 images. Variance of "
         "one image's gradient in the logits, summed over units, mean over images, and of the "
         f"batch's in the encoder's weights, summed. `{run}`\n",
