@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -72,49 +73,72 @@ def cells(rows: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, dict[st
 
 def draw_cell(ax, estimators: dict[str, dict[str, float]]) -> None:
     """Variance against time, log scales; a biased one's bar reaches to its mean squared error."""
-    texts, points = [], []
     for name, m in estimators.items():
         if name in LEFT_OUT:
             continue
-        base, x, y = name.split("-")[0], m["milliseconds"], m["variance"]
-        colour = style.colour(base) if name in NAMED else "#BBBBBB"
+        x, y = m["milliseconds"], m["variance"]
+        colour = style.colour(name) if name in NAMED else "#BBBBBB"
         face = colour if m["unbiased"] else "white"
         if not m["unbiased"] and m["bias2"] > 2 * m["bias2_error"]:
             ax.plot([x, x], [y, y + m["bias2"]], "-_", color=colour, linewidth=1.5)
-        size = 7 if name in NAMED else 4
+        size = 6.5 if name in NAMED else 4
         ax.plot(x, y, "o", markersize=size, color=colour, mfc=face, mew=1.5, zorder=3)
-        points.append((x, y))
-        if name in NAMED:
-            texts.append((NAMED[name], x, y, colour))
     ax.set(xscale="log", yscale="log")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlim(right=8 * max(x for x, _ in points))  # room for the last name
-    place_labels(ax, texts, points)
+    ax.set_xlim(right=12 * ax.get_xlim()[1])  # room for the last name
+    ax.set_ylim(bottom=0.6 * ax.get_ylim()[0])
 
 
-def place_labels(ax, texts: list[tuple], points: list[tuple[float, float]]) -> None:
-    """Names beside their points, where they cover neither each other nor a point."""
-    ax.figure.canvas.draw()
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in ax.transData.transform(points)]
-    for text, x, y, colour in sorted(texts, key=lambda t: t[2]):
-        px, py = ax.transData.transform((x, y))
-        width, height = 7.5 * len(text), 15
-        beside = [(9, dy) for dy in (-6, 4, -16, 12, -26, 22)]
-        left = [(-9 - width, dy) for dy in (-6, 6, -18)]
-        for dx, dy in [*beside, *left, (-width / 2, 9), (-width / 2, -24), (9, 34), (9, -40)]:
-            box = (px + dx, py + dy, px + dx + width, py + dy + height)
-            if not any(overlap(box, other) for other in taken):
-                break
+def place_labels(ax, estimators: dict[str, dict[str, float]]) -> None:
+    """Names beside their points, where they cover neither each other nor a point.
+
+    In points of 1/72 inch, after the layout: they neither move the axes nor depend on the dpi.
+    """
+    unit = 72 / ax.figure.dpi
+    drawn = {n: m for n, m in estimators.items() if n not in LEFT_OUT}
+    at = {
+        name: unit * ax.transData.transform((m["milliseconds"], m["variance"]))
+        for name, m in drawn.items()
+    }
+    frame = [unit * edge for edge in ax.bbox.extents]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
+    for name in sorted(at.keys() & NAMED.keys(), key=lambda n: at[n][1]):
+        (x, y), text = at[name], NAMED[name]
+        width, height = 5.6 * len(text) + 2, 10
+        boxes = [
+            (x + dx, y + dy, x + dx + width, y + dy + height)
+            for dx, dy in around(width, height)
+            if x + dx > frame[0] + 2 and frame[1] < y + dy < frame[3] - height
+        ]
+        free = (box for box in boxes if not any(overlap(box, other) for other in taken))
+        box = next(free, boxes[0])
         taken.append(box)
+        dx, dy = box[0] - x, box[1] - y
+        far = max(-dx - width, dx, -dy - height, dy) > 12
         ax.annotate(
             text,
-            (x, y),
+            (drawn[name]["milliseconds"], drawn[name]["variance"]),
             xytext=(dx, dy),
-            textcoords="offset pixels",
-            color=colour,
+            textcoords="offset points",
+            color=style.colour(name),
             fontsize=8.5,
             va="bottom",
-        )
+            arrowprops={"arrowstyle": "-", "color": style.colour(name), "lw": 0.6} if far else None,
+        ).set_in_layout(False)
+
+
+def around(width: float, height: float) -> list[tuple[float, float]]:
+    """Where a label may start, seen from its point: the nearest first, right before left."""
+    middle = -height / 2
+    places = [
+        (dx, middle + dy)
+        for dx in (6, -6 - width, 18, -18 - width, -width / 2)
+        for dy in range(-48, 49, 4)
+        if abs(dy) > 8 or dx != -width / 2
+    ]
+    return sorted(
+        places, key=lambda p: abs(p[1] - middle) + 2 * (p[0] < 0) + (abs(p[0] + width / 2)) / 8
+    )
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
@@ -122,48 +146,43 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def figure(found: dict) -> None:
-    present = [s for s in STAGES if any((m, s) in found for m in MODELS)]
+    """A row of panels per model, early and late in training side by side."""
     fig, axes = plt.subplots(
-        len(present), len(MODELS), figsize=(13, 4.6 * len(present)), squeeze=False
+        len(MODELS), len(STAGES), figsize=(style.WIDTH, 3.5 * len(MODELS)), squeeze=False
     )
-    for row, stage in zip(axes, present, strict=True):
-        for ax, model in zip(row, MODELS, strict=True):
-            ax.set_title(f"{model}, {stage}")
-            if (model, stage) in found:
-                draw_cell(ax, found[model, stage])
-            else:
-                ax.set_visible(False)
+    panels = dict(zip(product(MODELS, STAGES), axes.flat, strict=True))
+    for cell, ax in panels.items():
+        ax.set_title(", ".join(cell))
+        ax.set_visible(cell in found)
+        if cell in found:
+            draw_cell(ax, found[cell])
     for ax in axes[-1]:
         ax.set_xlabel("ms of CPU per estimate (100 images)")
     for ax in axes[:, 0]:
         ax.set_ylabel("variance of the logits' gradient")
+    hollow = {"linestyle": "-", "mfc": "white", "label": "biased; the bar adds its squared bias"}
     handles = [
-        Line2D([], [], marker="o", linestyle="", color="#555555", label="unbiased"),
-        Line2D(
-            [],
-            [],
-            marker="o",
-            linestyle="-",
-            color="#555555",
-            mfc="white",
-            label="biased; the bar adds its squared bias",
-        ),
+        Line2D([], [], marker="o", color="#555555", **own)
+        for own in ({"linestyle": "", "label": "unbiased"}, hollow)
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    fig.draw_without_rendering()  # lays out
+    for cell, ax in panels.items():
+        if cell in found:
+            place_labels(ax, found[cell])
     style.save(fig, RESULTS / "figures" / "compare")
 
 
 def curves_figure(rows: list[dict[str, str]]) -> None:
     """-ELBO in training against time, every estimator at the better of its rates."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    fig, axes = plt.subplots(1, len(models), figsize=(13, 4.8), squeeze=False)
+    fig, axes = plt.subplots(1, len(models), figsize=(style.WIDTH, 4.2), squeeze=False)
     for ax, model in zip(axes[0], models, strict=True):
         ends = {}
         for name, (_, curve) in best_rates(rows, model).items():
-            base = name.split("-")[0]
             x, y = [p[0] for p in curve], [p[1] for p in curve]
             line = "--" if name in ("rao_relax-2",) else "-"
-            ax.plot(x, y, line, color=style.colour(base), linewidth=1.8)
+            ax.plot(x, y, line, color=style.colour(name), linewidth=1.8)
             ends[name] = y[-1]
         low = min(ends.values())
         ax.set_ylim(low - 1, low + 30)
@@ -195,7 +214,7 @@ def label_ends(ax, ends: dict[str, float]) -> None:
             f"{NAMED.get(name, name)} {ends[name]:.1f}",
             (1.01, y),
             xycoords=("axes fraction", "data"),
-            color=style.colour(name.split("-")[0]),
+            color=style.colour(name),
             va="center",
             fontsize=9,
         )

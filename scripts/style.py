@@ -26,6 +26,8 @@ COLOURS = {
     "concrete": "#56B4E9",
     "straight_through": "#999999",
     "rao_relax": "#C2185B",
+    "double_cv": "#D08C00",  # the others' would be those of ARMS and RLOO
+    "reinmax": "#332288",
 }
 OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
 LABELS = {
