@@ -40,7 +40,7 @@ LABELS = {
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
     "relax_published": "RELAX, as published",
-    "rao_relax": "Rao-RELAX",
+    "rao_relax": "rao_relax",
     "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
     "rebar_tucker": "REBAR, Tucker's relaxation",
     "relax_surrogate_only": "RELAX, surrogate of z only",
