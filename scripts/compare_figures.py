@@ -254,6 +254,10 @@ are the steps towards it; surrogates with a network that sees x, all z of its la
 the layers below (`relax_context`, and `rao_relax_context-1` for `rao_relax`), also fitted on the
 mean of four draws (`relax_averaged`), lower the variance by a few per cent at most, for more time.
 
+`rao_relax` loses in the lower layer of linear2 late in training: c relaxes the bits above as well,
+its slope there has heavy tails, REBAR and RELAX suffer like it, and ARMS, which does not
+differentiate f, has less variance in the same time. A learned lambda mends a part of that.
+
 local_expectation needs 201 evaluations; its time for linear1 is that of the rank-one form.
 
 Every gradient leaves out the direct slope of log q(b|theta) in theta, h - p, whose mean is 0 at
