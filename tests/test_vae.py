@@ -12,6 +12,7 @@ import torch
 import relax as rx
 from experiments import data
 from experiments.config import UserError
+from experiments.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
 from experiments.vae import evaluate, reference
@@ -355,8 +356,8 @@ def test_all_estimators_at_the_same_weights(run_dirs, digits, monkeypatch):
     comparison.compare(config(run_dirs, mode="variance"), digits)
     places = dict(item.split("=", 1) for item in run_dirs)
     case = Path(places["results"], "vae/test/digits-linear1")
-    rows = [line.split(",") for line in (case / "variance.csv").read_text().split()]
-    found = {name: float(value) for name, value, _ in rows[1:]}
+    table = read_table(case / "variance.csv")
+    found = dict(zip(table["estimator"], table["variance_logits"], strict=True))
     assert found.keys() == comparison.CONTESTANTS.keys()
     assert found["rebar"] < found["reinforce"]
     terms = (case / "terms.csv").read_text().split()[1:]
