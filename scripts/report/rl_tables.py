@@ -120,7 +120,7 @@ def variances(results: Results, env: str, arms: tuple[str, str]) -> str:
             cells.append(number(curve(series[arm], episode), 1))
             found = tables[arm]
             ours = None
-            if found is not None and found["episodes"].max() >= 0.95 * episode:
+            if found is not None and found["episodes"].max() >= 0.9 * episode:
                 ours = np.interp(episode, found["episodes"], found[f"logvar_{arm}"])
             cells.append(number(ours, 1))
         lines.append([str(episode), *cells])
