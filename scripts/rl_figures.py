@@ -92,9 +92,10 @@ def found(case: Path) -> str:
     for name, table in load(case, "-solved").items():
         if base(name) not in ORDER:
             continue
-        done = int((table["solved_frames"] >= 0).sum())
-        missed = "" if done == len(table["seed"]) else f" ({done} of {len(table['seed'])} solve it)"
-        told.append(f"{style.label(name)} {rounded(restricted(table).mean())}{missed}")
+        done, seeds = int((table["solved_frames"] >= 0).sum()), len(table["seed"])
+        steps = rounded(restricted(table).mean()) if done else "not"
+        missed = "" if done == seeds else f" ({done} of {seeds} solve it)"
+        told.append(f"{style.label(name)} {steps}{missed}")
     return f"Steps until solved, mean of seeds: {', '.join(told)}"
 
 
@@ -126,8 +127,7 @@ def draw_return(ax, arms, published, case: str) -> None:
     ax.set_xlabel("steps in the environment")
     ax.set_ylabel("sum of rewards")
     ax.set_title(f"{title}: return of an episode (line: solved, when 100 in a row average {goal})")
-    right = max(max(curve["x"]) for curve in published.values())
-    ax.set_xlim(0, max(right, *(by_frames(table)[0][-1] for table in arms.values())))
+    ax.set_xlim(0, max(by_frames(table)[0][-1] for table in arms.values()))
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, ends)
 

@@ -38,7 +38,9 @@ def section(results: Results, claims: list[Claim]) -> str:
         "Presets: `paper` is the paper's 2 000 000 steps, `long` 100 of its 960 epochs at the rate "
         "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Behind the "
         "paper's estimators stand extras, a setting's name in brackets; no claim uses them. "
-        "`rao_relax` is RELAX with c = f and the noise of z given b integrated out.\n",
+        "`rao_relax` is RELAX with c = f and the noise of z given b integrated out; it also leaves "
+        "out the slope of log q(b) at its own b, noise of mean 0 that the others carry as in the "
+        "authors' code.\n",
         *(claim.table() for claim in claims),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
