@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
 from experiments.errors import Interrupted, UserError
@@ -52,6 +52,14 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
         raise Interrupted("stopped; the same command goes on from there", stopped[0])
     if failed:
         raise UserError(f"{', '.join(failed)} did not finish; the reason stands above")
+
+
+def busiest(costs: Iterable[float], processes: int) -> float:
+    """How long `side_by_side` takes for runs of these costs, the longest started first."""
+    busy = [0.0] * processes
+    for cost in sorted(costs, reverse=True):  # each goes to the process that is free first
+        busy[busy.index(min(busy))] += cost
+    return max(busy)
 
 
 def _child(task: Callable[[str], object], name: str) -> None:

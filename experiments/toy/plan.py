@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from experiments.accelerate import seconds_per_call
+from experiments.processes import busiest
 from experiments.progress import duration
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
@@ -32,11 +33,10 @@ def per_step(run: Run) -> float:
 
 def plan(config: Toy, costs: dict[str, float]) -> str:
     """What will be done, and about how long it takes; costs: name -> seconds."""
-    busy = [0.0] * min(config.processes, len(costs))
-    for cost in sorted(costs.values(), reverse=True):  # each goes to the process that is free first
-        busy[busy.index(min(busy))] += cost
+    processes = min(config.processes, len(costs))
+    taken = busiest(costs.values(), processes)
     return (
         f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
-        f"{config.steps} steps, {len(busy)} processes; about {duration(2 + max(busy))} if none of "
+        f"{config.steps} steps, {processes} processes; about {duration(2 + taken)} if none of "
         "it is done yet"
     )

@@ -1,4 +1,4 @@
-"""REBAR and RELAX on the VAE as one would first write them: the oracle of the tests and benchmark.
+"""REBAR and RELAX on the VAE as one would first write them: the oracle of the tests.
 
 c is plain code that autograd differentiates, once at z and once at z~ (so the decoder runs three
 times), and the variance objective goes through the second derivative. The estimator itself is
