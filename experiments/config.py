@@ -75,6 +75,10 @@ class Experiment:
             letters = re.fullmatch(r"[\w.+=-]+", self.tag)
             check(letters, f"tag={self.tag!r}: letters, digits and . + = - _ only")
 
+    @property
+    def on_gpu(self) -> bool:
+        return device(self.device).type == "cuda"
+
 
 def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
     """Lay `values` over the dataclass's defaults; unknown keys and wrong types are UserErrors."""

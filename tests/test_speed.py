@@ -182,22 +182,6 @@ def test_a_step_adds_to_what_a_leaf_has_already():
     torch.testing.assert_close(twice, 2 * logits.grad)
 
 
-def test_planning_takes_its_steps_back():
-    run = vae(dynamic=True)
-    run.step(1)
-    before = deepcopy(run.state_dict())
-    assert "steps, about" in run.plan(1000)
-    old, new = (list(accelerate.tensors(flat(state))) for state in (before, run.state_dict()))
-    assert len(old) == len(new) and all(map(torch.equal, old, new))
-
-
-def flat(tree) -> list:
-    """Nested dictionaries and lists as lists."""
-    if isinstance(tree, dict):
-        return [flat(tree[key]) for key in sorted(tree)]
-    return [flat(x) for x in tree] if isinstance(tree, list | tuple) else tree
-
-
 def test_the_plain_code_of_the_benchmark_estimates_the_same_gradient(float64):
     torch.manual_seed(0)
     logits = torch.tensor([0.3, -1.0]).expand(200_000, 2).clone().requires_grad_()

@@ -15,7 +15,7 @@ from experiments.config import UserError
 from experiments.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
-from experiments.vae import evaluate, reference
+from experiments.vae import evaluate, plan, reference
 from experiments.vae import train as training
 from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS, hard_pass
@@ -336,12 +336,20 @@ def test_divergence_names_step_and_tensor_and_the_others_go_on(run_dirs, digits,
             training.train(config(run_dirs, tag="all"), "relax", digits)
 
 
+def test_the_plan_counts_steps_and_measurements(run_dirs, digits):
+    found = {n: plan.seconds(config(run_dirs, steps=n), "relax", digits) for n in (20, 20_000)}
+    assert 0 < found[20] < found[20_000] < 3600
+    chosen = config(run_dirs, lr=[1e-3, 1e-4], processes=2)
+    said = plan.plan(chosen, digits, {"a": 30.0, "b": 50.0, "c": 10.0})
+    assert "a, b, c; 2 replicas (rates x seeds), 60 steps, 2 processes; about 50 s" in said
+
+
 def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):
     command = [sys.executable, "-m", "experiments.vae", "preset=vae/smoke", "data=digits"]
-    command += ["estimator=[rebar,relax]", "processes=2"]
+    command += ["estimator=[rebar,relax]"]
     made = subprocess.run([*command, *run_dirs], capture_output=True, text=True, cwd=ROOT)
     assert made.returncode == 0, made.stderr
-    assert "validation -ELBO" in made.stdout
+    assert "2 processes; about" in made.stdout and "validation -ELBO" in made.stdout
     vae_figures.main("smoke", tmp_path / "results")
     case = tmp_path / "results/vae/smoke/digits-linear1"
     names = {path.name for path in case.iterdir()}

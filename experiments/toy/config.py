@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.accelerate import GRAPH
-from experiments.config import Experiment, device, overlay
+from experiments.config import Experiment, overlay
 from experiments.errors import check, known, positive
 from experiments.toy.methods import OWN
 
@@ -56,7 +56,3 @@ class Toy(Experiment):
     def case(self) -> str:
         """The folder of the run and of its results: t0.499"""
         return f"t{self.t!r}"
-
-    @property
-    def on_gpu(self) -> bool:
-        return device(self.device).type == "cuda"

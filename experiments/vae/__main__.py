@@ -11,6 +11,7 @@ from experiments.config import launch, register, run_path
 from experiments.processes import side_by_side
 from experiments.vae.compare import compare
 from experiments.vae.config import Vae
+from experiments.vae.plan import plan, seconds
 from experiments.vae.results import export, results_path
 from experiments.vae.train import train
 
@@ -24,7 +25,7 @@ BANNER = """
 
 
 def run(config: Vae) -> None:
-    """Train every chosen estimator and write its results, or compare them at the same weights."""
+    """Train the chosen estimators side by side and write their results, or compare them."""
     # A weight that decays to nothing ends in denormal numbers, ten times as slow as others.
     torch.set_flush_denormal(True)
     images = find_images(config)
@@ -32,7 +33,11 @@ def run(config: Vae) -> None:
         ranks.alone("mode=variance")
         compare(config, images)
         return
-    side_by_side(partial(train, config, images=images), list(config.estimators), config.processes)
+    costs = {name: seconds(config, name, images) for name in config.estimators}
+    print(plan(config, images, costs), flush=True)
+    names = sorted(costs, key=lambda name: -costs[name])
+    processes = 1 if config.on_gpu else config.processes
+    side_by_side(partial(train, config, images=images, bar=processes == 1), names, processes)
     paths = [run_path(config, "vae", config.case(images), name) for name in config.estimators]
     if not ranks.gather(paths, lambda _, summaries: ranks.united(summaries)):
         return

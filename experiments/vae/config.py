@@ -109,7 +109,7 @@ class Vae(Experiment):
     """experiments.vae: discrete VAEs on binary images."""
 
     mode: str = "train"  # train | variance: all estimators at the weights of a RELAX run
-    processes: int = 1  # estimators trained side by side
+    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
     data: Data = field(default_factory=Data)
     model: str = "linear1"
     latents: int = 200

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from copy import deepcopy
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from experiments import ranks
-from experiments.accelerate import graphed, seconds_per_call
+from experiments.accelerate import graphed
 from experiments.checkpoint import RunFolder
 from experiments.config import UserError, device, run_path, settings
 from experiments.data import Batches, Images
-from experiments.tracking import Tracker, duration
+from experiments.tracking import Tracker
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
 from experiments.vae.estimators import METHODS, Noises
@@ -28,8 +26,8 @@ from relax.replicas import Streams
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
 
 
-def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
-    """Train, resume or skip; returns the summary."""
+def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str, Any]:
+    """Train, resume or skip; returns the summary. bar=False where several share a terminal."""
     steps, rows = config.total_steps(len(images.train)), ranks.mine(rows_of(config))
     if not rows:
         return {}
@@ -40,8 +38,7 @@ def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
         run = Run(config, name, images, rows)
         if state := folder.load():
             run.load_state_dict(state)
-        print(f"{folder.path}: {run.plan(steps - folder.step)}", flush=True)
-        if state is None:
+        else:
             run.warm_up()
         with Tracker(
             folder,
@@ -54,7 +51,7 @@ def train(config: Vae, name: str, images: Images) -> dict[str, Any]:
             name="-".join(["vae", config.case(images), folder.path.name]),
             rows="each",
             runs=config.runs,
-            bar=config.processes == 1,
+            bar=bar,
         ) as tracker:
             for step in range(folder.step + 1, steps + 1):
                 run.step(step)
@@ -137,17 +134,6 @@ class Run:
         for _ in range(getattr(self.method.settings, "warm_up", 0)):
             x = self.batches.random()
             self.trainer(x, self.method.noise(self.config.batch, self.noise), train_model=False)
-
-    def plan(self, steps: int) -> str:
-        """What lies ahead and about how long it takes, from a few steps that are taken back."""
-        before = deepcopy(self.state_dict())
-        times = seconds_per_call(self.step, range(1, 13))
-        self.load_state_dict(before)
-        first = duration(times[0])
-        compiling = f", after {first} of compiling that are over" if self.config.compile else ""
-        many = f"{len(self.rates)} replicas (rates x seeds), " if len(self.rates) > 1 else ""
-        about = duration(steps * median(times))
-        return f"{many}{steps:,} steps, about {about} and what is measured{compiling}"
 
     # ---- measuring ----
 

@@ -1,0 +1,43 @@
+"""About how long VAEs take on this machine, from a few steps and one validation of every run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+
+from experiments import ranks
+from experiments.accelerate import seconds_per_call
+from experiments.data import Images
+from experiments.processes import busiest
+from experiments.progress import duration
+from experiments.vae import evaluate
+from experiments.vae.config import Vae
+from experiments.vae.train import Run, rows_of
+
+
+def seconds(config: Vae, name: str, images: Images) -> float:
+    """A run's time if it starts anew; what torch.compile saves is left out."""
+    if not (rows := ranks.mine(rows_of(config))):
+        return 0.0
+    run = Run(replace(config, compile=False), name, images, rows)
+    steps = config.total_steps(len(images.train))
+    step = median(seconds_per_call(run.step, range(1, 13)))
+
+    def validate(_):
+        evaluate.negative_elbo(run.vae, run.images.valid, run.fresh())
+
+    # At the end: validation and test once more, and the bound on both from so many samples.
+    epochs = steps / run.batches.per_epoch
+    times = epochs / config.evaluate_every + 2 + 2 * config.iwae_samples
+    return steps * step + times * median(seconds_per_call(validate, range(3)))
+
+
+def plan(config: Vae, images: Images, costs: dict[str, float]) -> str:
+    """What will be done, and about how long it takes; costs: name -> seconds."""
+    processes, steps = min(config.processes, len(costs)), config.total_steps(len(images.train))
+    replicas = f"{len(rows)} replicas (rates x seeds), " if len(rows := rows_of(config)) > 1 else ""
+    return (
+        f"vae, {config.case(images)}: {', '.join(costs)}; {replicas}{steps:,} steps, "
+        f"{processes} process{'es' * (processes > 1)}; about "
+        f"{duration(busiest(costs.values(), processes))} if none of it is done yet"
+    )
