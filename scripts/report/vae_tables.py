@@ -9,7 +9,8 @@ from scripts.report.read import NOT_RUN, Results, markdown, names, number, plus_
 from scripts.report.vae import (
     CASES,
     DATA,
-    MODELS,
+    LONG,
+    SHORT,
     TABLE_1,
     Arm,
     arm,
@@ -45,8 +46,10 @@ def section(results: Results, claims: list[Claim]) -> str:
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
         "### The runs one by one\n",
-        *(runs(results, preset, case) for preset, case in places()),
-        rates(results),
+        *(runs(results, preset, case) for preset, case in SHORT),
+        "### Which learning rate\n",
+        "The paper's five after 20 epochs, one seed, all five in one process.\n",
+        *(rates(results, case) for case in LONG),
         training(results),
         validation(results),
         epochs_table(results),
@@ -55,16 +58,12 @@ def section(results: Results, claims: list[Claim]) -> str:
     return "\n".join(parts)
 
 
-def places() -> list[tuple[str, str]]:
-    return [("long", "mnist-linear1"), *(("quick", f"mnist-{model}") for model in MODELS)]
-
-
 # ---- curves ----
 
 
 def curves(results: Results, case: str) -> str:
     """A picture per preset, and readings of both curves at some epochs."""
-    presets = ["paper", *(preset for preset, place in places() if place == case)]
+    presets = ["paper", *(preset for preset, place in SHORT if place == case)]
     parts = [f"**{title(case)}**\n"]
     for preset in presets:
         stem = f"vae-{preset}-{case}-curves"
@@ -132,9 +131,9 @@ def run_cells(found: Arm | None) -> list[str]:
     return [*cells, took(row)]
 
 
-def rates(results: Results) -> str:
-    pair, place = ("rebar", "relax"), "vae/rates/mnist-linear1"
-    run = "python -m experiments.vae preset=vae/rates 'estimator=[rebar,relax]'"
+def rates(results: Results, case: str) -> str:
+    pair, place = ("rebar", "relax"), f"vae/rates/{case}"
+    run = command("rates", case) + " 'estimator=[rebar,relax]'"
     found: dict[tuple[str, float], dict] = {
         (row["estimator"], row["lr"]): row
         for row in results.rows(f"{place}/summary.csv")
@@ -148,13 +147,9 @@ def rates(results: Results) -> str:
     times = {name: next((row for (n, _), row in found.items() if n == name), None) for name in pair}
     lines.append(("all five: wall time, device", *(c for n in pair for c in (took(times[n]), "-"))))
     head = ("learning rate", *(f"{label(n)} {m}" for n in pair for m in ("train", "valid")))
-    return (
-        "### Which learning rate\n\nThe paper's five after 20 epochs, one seed, MNIST linear1, all "
-        f"five in one process: `{run}`\n\n"
-        + results.picture("vae-rates-mnist-linear1-rates", "Validation against the rate.", run)
-        + "\n"
-        + markdown(head, lines)
-    )
+    caption = f"{title(case)}: validation against the rate."
+    picture = results.picture(f"vae-rates-{case}-rates", caption, run)
+    return f"**{title(case)}**: `{run}`\n\n{picture}\n{markdown(head, lines)}"
 
 
 def training(results: Results) -> str:
