@@ -21,7 +21,7 @@ GRAPH = ("auto", "on", "off")
 
 
 def compiled(function: Callable) -> Callable:
-    """torch.compile of a function or bound method for one run.
+    """torch.compile of a function or bound method for one run; it may take gradients itself.
 
     torch keeps what it compiled with the code object, and comparing all that the function refers
     to before every call would cost half a millisecond. So it gets a code object of its own, that
@@ -36,6 +36,7 @@ def compiled(function: Callable) -> Callable:
         "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
         "cpp.use_decompose_tanh": True,  # by exp, which a CPU takes much faster than tanh
     }
+    torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
     return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 

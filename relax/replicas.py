@@ -205,7 +205,7 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters; one without a gradient is an error."""
-        grads = [p.grad for p in self.params if p.grad is not None]
+        grads = [p.grad.contiguous() for p in self.params if p.grad is not None]
         if len(grads) < len(self.params):
             raise RuntimeError("a parameter has no gradient: call backward before step")
         self.steps += 1

@@ -128,21 +128,6 @@ def test_a_compiled_run_follows_the_eager_one_and_compiles_once(make):
         torch.testing.assert_close(p, q, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "nvil", "muprop", "rebar", "relax", "dlax"])
-def test_one_scalar_gives_theta_and_phi_what_backward_gives(float64, name):
-    run = toy(name)
-    noise = run.method.noise(run.distribution(run.logit), run.noise)
-    run.backward(noise)
-    wanted = [p.grad for p in (run.logit, *run.phi)]
-    for p in (run.logit, *run.phi):
-        p.grad = None
-    run.loss(noise).backward()
-    for p, grad in zip((run.logit, *run.phi), wanted, strict=True):
-        assert (grad is None) == (p.grad is None)
-        if grad is not None:
-            torch.testing.assert_close(p.grad, grad, atol=1e-12, rtol=1e-12)
-
-
 def test_adam_with_large_and_small_parameters_equals_torch_run_by_run():
     shapes = [(64, 64), (1, 5), (), (3, 7)]
     rates = torch.tensor([0.1, 0.1, 0.003])
@@ -155,6 +140,8 @@ def test_adam_with_large_and_small_parameters_equals_torch_run_by_run():
     for step in range(20):
         for p in [*stacked, *(p for single in singles for p in single)]:
             p.grad = torch.sin(step + p.detach() * 3)
+            if p.ndim > 1:  # laid out otherwise than p
+                p.grad = p.grad.mT.contiguous().mT
         for one in (optimizer, *others):
             one.step()
     for r, single in enumerate(singles):

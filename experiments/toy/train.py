@@ -100,10 +100,7 @@ class Run:
         self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}
         if self.phi:
             self.optimizers["phi"] = rx.replicas.Adam(self.phi, config.phi_lr)
-        self.differentiate = self.backward
-        if config.compile:
-            loss = compiled(self.loss)
-            self.differentiate = lambda noise: loss(noise).backward()
+        self.differentiate = compiled(self.backward) if config.compile else self.backward
         self.advance = graphed(self.update, config.graph, place)
 
     def f(self, b: Tensor) -> Tensor:
@@ -126,12 +123,6 @@ class Run:
     def backward(self, noise: Any) -> None:
         est = self.method.estimate(self.f, self.distribution(self.logit), noise)
         rx.backward(est, self.phi)
-
-    def loss(self, noise: Any) -> Tensor:
-        """A scalar whose gradient is what `rx.backward` gives, for torch.compile: phi stands
-        behind the objective alone, and theta behind the surrogate loss alone."""
-        est = self.method.estimate(self.f, self.distribution(self.logit), noise)
-        return est.surrogate() + rx.variance_objective(est) if self.phi else est.surrogate()
 
     def distribution(self, logit: Tensor) -> rx.Bernoulli:
         return rx.Bernoulli(logit, replicas=1, validate=False)
