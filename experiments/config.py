@@ -54,6 +54,7 @@ class Experiment:
     preset: str = "custom"  # set by the preset; names the folder of the run and of its results
     device: str = "auto"  # auto | cpu | cuda
     threads: int = 1
+    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
     seeds: int = 1
     tag: str | None = None  # a name for a run whose settings differ
     fresh: bool = False  # throw the run folder's old contents away
@@ -67,6 +68,7 @@ class Experiment:
         """Raise a UserError for a value without meaning; families extend it."""
         check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
         check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
+        check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
         positive(self.save_every, "save_every", zero=True)
         modes = ("auto", "online", "offline", "disabled")
         known(self.tracking.mode, modes, "tracking.mode")
@@ -76,8 +78,10 @@ class Experiment:
             check(letters, f"tag={self.tag!r}: letters, digits and . + = - _ only")
 
     @property
-    def on_gpu(self) -> bool:
-        return device(self.device).type == "cuda"
+    def at_once(self) -> int:
+        """How many estimators are trained at a time."""
+        on_gpu = device(self.device).type == "cuda"
+        return 1 if on_gpu else min(self.processes, len(self.estimators))
 
 
 def overlay(schema: type, values: dict[str, Any], where: str) -> Any:

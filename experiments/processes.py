@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
 from experiments.errors import Interrupted, UserError
+from experiments.progress import duration
 from experiments.tracking import preload
 
 
@@ -54,12 +55,13 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
         raise UserError(f"{', '.join(failed)} did not finish; the reason stands above")
 
 
-def busiest(costs: Iterable[float], processes: int) -> float:
-    """How long `side_by_side` takes for runs of these costs, the longest started first."""
+def ahead(costs: Iterable[float], processes: int) -> str:
+    """How long `side_by_side` takes for runs of these costs in seconds, the longest first."""
     busy = [0.0] * processes
     for cost in sorted(costs, reverse=True):  # each goes to the process that is free first
         busy[busy.index(min(busy))] += cost
-    return max(busy)
+    many = f"{processes} process{'es' * (processes > 1)}"
+    return f"{many}; about {duration(max(busy))} if none of it is done yet"
 
 
 def _child(task: Callable[[str], object], name: str) -> None:

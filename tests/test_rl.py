@@ -534,7 +534,8 @@ def test_the_plan_measures_and_counts_every_replica(discrete):
     run = small(discrete, "a2c")
     assert plan.frames_per_second(run, seconds=0.01) > 10
     config = run.config
-    cost, said = plan.seconds(config, "a2c"), plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
+    cost, config.estimators = plan.seconds(config, "a2c"), {"a2c": {}, "relax": {}, "lax": {}}
+    said = plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
     assert 0 < cost < 3600 * config.frames
     assert "about 50 s" in said and "2 processes" in said
 

@@ -16,10 +16,11 @@ from experiments.rl.plan import plan, seconds
 def run(config: Rl) -> None:
     """Train the chosen arms side by side, then write their results."""
     ranks.alone("rl, whose environments are on the CPU,")
-    names = list(config.estimators)
-    print(plan(config, {name: seconds(config, name) for name in names}), flush=True)
-    alone = config.processes == 1 or len(names) == 1
-    side_by_side(partial(train_and_export, config, alone=alone), names, config.processes)
+    costs = {name: seconds(config, name) for name in config.estimators}
+    print(plan(config, costs), flush=True)
+    names = sorted(costs, key=lambda name: -costs[name])
+    task = partial(train_and_export, config, alone=config.at_once == 1)
+    side_by_side(task, names, config.at_once)
     print(f"curves and summary.csv: {report.summarise(config)}", flush=True)
 
 

@@ -41,6 +41,7 @@ class Env:
 class Rl(Experiment):
     """The schema of configs/rl.yaml."""
 
+    device: str = "cpu"  # where the simulators are
     env: Env = field(default_factory=Env)
     mode: str = "train"  # train | grid (all rates of env.grid) | variance (as env.variance says)
     frames: int = 0  # steps in the environment, per seed; 0: as `lengths` says
@@ -48,7 +49,6 @@ class Rl(Experiment):
     first_seed: int = 100  # the grid's seeds start from 0: its winner is run on fresh ones
     gamma: float = 0.99
     precision: str = "float32"  # float32 | float64
-    processes: int = 2  # arms trained side by side
     clip: bool = True  # film the trained policy where the environment can be drawn
     log_every: int = 10  # training episodes (continuous: batches) to a row of metrics.csv
 
@@ -91,7 +91,6 @@ class Rl(Experiment):
         )
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
-        positive(self.processes, "processes")
         positive(self.kl, "kl", zero=True)
         known(self.mode, ("train", "grid", "variance"), "mode")
         known(self.precision, ("float32", "float64"), "precision")
@@ -101,7 +100,8 @@ class Rl(Experiment):
             f"gae={self.gae}, gamma={self.gamma}: between 0 and 1",
         )
         check(
-            self.device != "cuda", "device=cuda: these runs wait for the simulator; use device=cpu"
+            self.device == "cpu",
+            f"device={self.device}: these runs wait for the simulator; use device=cpu",
         )
         for name, values in self.estimators.items():
             arm(name, values, self)

@@ -101,7 +101,7 @@ class Scores:
 
 def identity(config: Rl, name: str, own: Any) -> dict[str, Any]:
     """What decides the run (config.json); other arms' rates do where they have critics here."""
-    computed = settings(config, name, own, without=("lengths", "processes", "clip"))
+    computed = settings(config, name, own, without=("lengths", "clip"))
     unused = {"grid"} if config.measured else {"grid", "rates", "variance"}
     computed["env"] = {key: v for key, v in computed["env"].items() if key not in unused}
     return computed

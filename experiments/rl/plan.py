@@ -6,8 +6,7 @@ from time import perf_counter
 
 import torch
 
-from experiments.processes import busiest
-from experiments.progress import duration
+from experiments.processes import ahead
 from experiments.rl.config import Rl, arm
 from experiments.rl.loop import Run, replicas_of
 
@@ -52,9 +51,7 @@ def frames_per_second(run: Run, seconds: float = 1.0) -> float:
 
 def plan(config: Rl, costs: dict[str, float]) -> str:
     """What will be done, and about how long it takes; costs: name -> seconds."""
-    processes = min(config.processes, len(costs))
-    taken = busiest(costs.values(), processes)
     return (
         f"rl, {config.case}: {', '.join(costs)}; {config.seeds} seeds of {config.frames} frames, "
-        f"{processes} processes; about {duration(taken)} if none of it is done yet"
+        f"{ahead(costs.values(), config.at_once)}"
     )

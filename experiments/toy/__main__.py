@@ -25,14 +25,13 @@ def run(config: Toy) -> None:
     names.sort(key=lambda name: -costs[name])
     writable(results_path(config))
     print(plan(config, costs), flush=True)
-    processes = 1 if config.on_gpu else config.processes
-    side_by_side(partial(train_one, config, alone=processes == 1), names, processes)
+    side_by_side(partial(train_one, config, alone=config.at_once == 1), names, config.at_once)
     if not ranks.gather(
         [run_path(config, "toy", config.case, name) for name in config.estimators],
         lambda path, _: asdict(summarise(read_table(path / "metrics.csv"))),
     ):
         return
-    side_by_side(partial(export_one, config), names, processes)
+    side_by_side(partial(export_one, config), names, config.at_once)
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
 
 

@@ -25,9 +25,8 @@ class Toy(Experiment):
     variance_every: int = 50  # steps between measurements of the gradient's variance
     variance_samples: int = 1000  # fresh gradients in one measurement
     snapshots: list[int] = field(default_factory=lambda: [30, 1000])  # see relaxation.py
-    compile: bool = False  # torch.compile: half a minute first, twice as fast then
+    compile: bool = False  # torch.compile: half a minute first, a quarter of the time a step then
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
-    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
 
     def check(self) -> None:
         super().check()
@@ -35,7 +34,7 @@ class Toy(Experiment):
         known(self.graph, GRAPH, "graph")
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
-        for name in ("steps", "log_every", "variance_every", "processes"):
+        for name in ("steps", "log_every", "variance_every"):
             value = getattr(self, name)
             check(value >= 1, f"{name}={value}: 1 or more is needed")
         mend = f"steps must be a multiple of log_every={self.log_every}"

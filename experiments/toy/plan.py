@@ -6,8 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from experiments.accelerate import seconds_per_call
-from experiments.processes import busiest
-from experiments.progress import duration
+from experiments.processes import ahead
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.train import Run, log_variance
@@ -33,10 +32,7 @@ def per_step(run: Run) -> float:
 
 def plan(config: Toy, costs: dict[str, float]) -> str:
     """What will be done, and about how long it takes; costs: name -> seconds."""
-    processes = min(config.processes, len(costs))
-    taken = busiest(costs.values(), processes)
     return (
         f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
-        f"{config.steps} steps, {processes} processes; about {duration(2 + taken)} if none of "
-        "it is done yet"
+        f"{config.steps} steps, {ahead(costs.values(), config.at_once)}"
     )

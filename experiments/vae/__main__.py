@@ -36,8 +36,8 @@ def run(config: Vae) -> None:
     costs = {name: seconds(config, name, images) for name in config.estimators}
     print(plan(config, images, costs), flush=True)
     names = sorted(costs, key=lambda name: -costs[name])
-    processes = 1 if config.on_gpu else config.processes
-    side_by_side(partial(train, config, images=images, bar=processes == 1), names, processes)
+    task = partial(train, config, images=images, bar=config.at_once == 1)
+    side_by_side(task, names, config.at_once)
     paths = [run_path(config, "vae", config.case(images), name) for name in config.estimators]
     if not ranks.gather(paths, lambda _, summaries: ranks.united(summaries)):
         return

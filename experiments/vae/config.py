@@ -109,7 +109,6 @@ class Vae(Experiment):
     """experiments.vae: discrete VAEs on binary images."""
 
     mode: str = "train"  # train | variance: all estimators at the weights of a RELAX run
-    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
     data: Data = field(default_factory=Data)
     model: str = "linear1"
     latents: int = 200
@@ -124,7 +123,7 @@ class Vae(Experiment):
     variance_samples: int = 100
     iwae_samples: int = 100  # of the bound reported at the end; 0: not computed
     pictures: bool = True
-    compile: bool = False  # torch.compile: half a minute first, a third faster then
+    compile: bool = False  # torch.compile: half a minute first, half the time a step then
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
@@ -134,7 +133,6 @@ class Vae(Experiment):
         known(self.model, MODELS, "model")
         known(self.graph, GRAPH, "graph")
         known(self.mode, ("train", "variance"), "mode")
-        check(self.processes >= 1, f"processes={self.processes}: at least 1 is needed")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, SETTINGS, "estimator of the VAE")

@@ -8,8 +8,7 @@ from statistics import median
 from experiments import ranks
 from experiments.accelerate import seconds_per_call
 from experiments.data import Images
-from experiments.processes import busiest
-from experiments.progress import duration
+from experiments.processes import ahead
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
 from experiments.vae.train import Run, rows_of
@@ -34,10 +33,9 @@ def seconds(config: Vae, name: str, images: Images) -> float:
 
 def plan(config: Vae, images: Images, costs: dict[str, float]) -> str:
     """What will be done, and about how long it takes; costs: name -> seconds."""
-    processes, steps = min(config.processes, len(costs)), config.total_steps(len(images.train))
-    replicas = f"{len(rows)} replicas (rates x seeds), " if len(rows := rows_of(config)) > 1 else ""
+    rows, steps = len(rows_of(config)), config.total_steps(len(images.train))
+    replicas = f"{rows} replicas (rates x seeds), " if rows > 1 else ""
     return (
         f"vae, {config.case(images)}: {', '.join(costs)}; {replicas}{steps:,} steps, "
-        f"{processes} process{'es' * (processes > 1)}; about "
-        f"{duration(busiest(costs.values(), processes))} if none of it is done yet"
+        f"{ahead(costs.values(), config.at_once)}"
     )
