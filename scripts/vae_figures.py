@@ -2,8 +2,9 @@
 
 For every case of the preset: -ELBO while training and on validation and the log-variance of the
 gradient, with the paper's curves over them, and results/vae/<preset>/<case>/table.md. With several
-learning rates the validation score against the rate; for preset=variance the estimators' variances
-at the same weights and the histograms of RELAX's terms.
+learning rates the curves are the best one's, and the validation score is drawn against the rate;
+for preset=variance the estimators' variances at the same weights and the histograms of RELAX's
+terms.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ORDER = ("reinforce", "nvil", "muprop", "concrete", "straight_through", "rebar",
 RELAXED = ("concrete",)  # trains on a relaxed objective, which is no bound of the discrete model
 TITLE = {"fontsize": 10.5}
 STEPS = {"mnist": 2083, "digits": 54}  # per epoch of 24
+SPAN = 40  # nats above the best that the picture of the rates shows
 
 
 def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
@@ -49,10 +51,10 @@ def figures(case: Path, stem: Path) -> Iterator[Path]:
         yield variance_figure(case, Path(f"{stem}-estimators"))
         if (case / "terms.csv").exists():
             yield terms_figure(case, Path(f"{stem}-terms"))
-    elif len(np.unique(read_table(case / "summary.csv")["lr"])) > 1:
+        return
+    if len(all_rows(case)) > len(best_rows(case)):
         yield rates_figure(case, Path(f"{stem}-rates"))
-    else:
-        yield curves_figure(case, published(), Path(f"{stem}-curves"))
+    yield curves_figure(case, published(), Path(f"{stem}-curves"))
 
 
 def published() -> dict:
@@ -108,13 +110,21 @@ def curve(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarr
 
 # ---- curves ----
 
+METRICS = {  # column -> title
+    "train": "-ELBO in training, nats",
+    "valid": "-ELBO on validation",
+    "variance_weights": "ln Var, encoder's gradient",
+}
+
 
 def curves_figure(case: Path, paper: dict, path: Path) -> Path:
     tables = load(case)
-    fig, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 4.2))
-    titles = ("-ELBO in training, nats", "-ELBO on validation", "ln Var, encoder's gradient")
+    metrics = {
+        m: t for m, t in METRICS.items() if any(len(curve(x, m)[0]) for x in tables.values())
+    }
+    fig, axes = plt.subplots(1, len(metrics), figsize=(style.WIDTH, 4.2))
     series = paper.get(f"curves {case.name}", {}).get("series", {})
-    for ax, title, metric in zip(axes, titles, ("train", "valid", "variance_weights"), strict=True):
+    for ax, (metric, title) in zip(axes, metrics.items(), strict=True):
         ax.set_title(title)
         ax.set_xlabel("epoch")
         ends = {}
@@ -164,7 +174,7 @@ def limits(ax, metric: str, tables: dict) -> None:
 def settings(case: Path) -> str:
     rows = best_rows(case)
     seeds = {int(row["seeds"]) for row in rows}
-    rates = {row["estimator"]: f"{float(row['lr']):g}" for row in rows}
+    rates = {style.label(row["estimator"]): f"{float(row['lr']):g}" for row in rows}
     same = len(set(rates.values())) == 1
     told = next(iter(rates.values())) if same else ", ".join(f"{k} {v}" for k, v in rates.items())
     many = "/".join(str(s) for s in sorted(seeds))
@@ -174,7 +184,8 @@ def settings(case: Path) -> str:
 def rates_figure(case: Path, path: Path) -> Path:
     table = read_table(case / "summary.csv")
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
-    ends = {}
+    low = np.nanmin(table["valid"])
+    ends, top = {}, min(np.nanmax(table["valid"]), low + SPAN)
     for name in dict.fromkeys(table["estimator"].tolist()):
         mine = table["estimator"] == name
         order = np.argsort(table["lr"][mine])
@@ -182,9 +193,9 @@ def rates_figure(case: Path, path: Path) -> Path:
         line = {"color": style.colour(name), "linestyle": style.line(name)}
         ax.plot(x, y, marker="o", linewidth=2, **line)
         best = np.nanargmin(y)
-        ends[name] = (y[-1], f": best {y[best]:.1f} at {x[best]:g}")
+        ends[name] = (min(y[-1], top), f": best {y[best]:.1f} at {x[best]:g}")
     ax.set_xscale("log")
-    ax.margins(y=0.15)
+    ax.set_ylim(low - 0.1 * (top - low), top + 0.1 * (top - low))
     ax.set_xlabel("learning rate")
     ax.set_ylabel("-ELBO on validation, nats")
     epochs = int(table["steps"].max()) // STEPS.get(case.name.split("-")[0], 2083)

@@ -345,7 +345,7 @@ def test_the_plan_counts_steps_and_measurements(run_dirs, digits):
 
 def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):
     command = [sys.executable, "-m", "experiments.vae", "preset=vae/smoke", "data=digits"]
-    command += ["estimator=[rebar,relax]"]
+    command += ["estimator=[rebar,relax]", "lr=[1e-3,5e-4]"]
     made = subprocess.run([*command, *run_dirs], capture_output=True, text=True, cwd=ROOT)
     assert made.returncode == 0, made.stderr
     assert "2 processes; about" in made.stdout and "validation -ELBO" in made.stdout
@@ -354,7 +354,8 @@ def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):
     names = {path.name for path in case.iterdir()}
     assert {"relax.csv", "summary.csv", "table.md", "relax-samples.png"} <= names
     assert "RELAX" in (case / "table.md").read_text()
-    assert (tmp_path / "results/figures/vae-smoke-digits-linear1-curves.png").exists()
+    for picture in ("curves", "rates"):
+        assert (tmp_path / f"results/figures/vae-smoke-digits-linear1-{picture}.png").exists()
 
 
 def test_all_estimators_at_the_same_weights(run_dirs, digits, monkeypatch):

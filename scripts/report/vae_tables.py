@@ -41,9 +41,9 @@ def section(results: Results, claims: list[Claim]) -> str:
         "paper's estimators stand extras, a setting's name in brackets; no claim uses them. "
         "`rao_relax` is RELAX with c = f and the noise of z given b integrated out; it also leaves "
         "out the slope of log q(b) at its own b, noise of mean 0 that the others carry as in the "
-        "authors' code. `lr1e-4` is one seed at that rate: on the nonlinear model the paper's REBAR "
-        "falls about as ours does there, and its RELAX as ours at 5e-4 or faster, so that the "
-        "early gap between the two may be one of rates.\n",
+        "authors' code. `lr1e-4` is one seed at that rate: on the nonlinear model the paper's "
+        "REBAR falls about as ours does there, and its RELAX as ours at 5e-4 or faster, so that "
+        "the early gap between the two may be one of rates.\n",
         *(claim.table() for claim in claims),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
