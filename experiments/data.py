@@ -93,7 +93,7 @@ class Batches:
 
     def take(self, index: Tensor, u: Tensor | None) -> Tensor:
         """The batch that was chosen, [R, B, pixels]."""
-        x = self.images.train[index]
+        x = self.images.train.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return x if u is None else (u < x).to(x.dtype)
 
     def _with_noise(self, index: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -29,18 +29,18 @@ class Step:
         self.differentiate = accelerate.compiled(self.backward) if compiled else self.backward
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:
-        """Update both (phi alone with train_model=False); f(b) of the batch, [R, B]."""
-        f_b = self.differentiate(x, noise)
+        """Update both (phi alone with train_model=False); the batch's mean of f(b), [R]."""
+        mean_f = self.differentiate(x, noise)
         self.method.add_weight_decay(x.shape[1])
         if train_model:
             self.model.step()
         if self.phi is not None:
             self.phi.step()
         self.zero_grad()
-        return f_b
+        return mean_f
 
     def backward(self, x: Tensor, noise: Noises) -> Tensor:
-        """Fill .grad in one backward pass, where `rx.backward` makes two; f(b) of the batch.
+        """Fill .grad in one backward pass, where `rx.backward` makes two; the mean of f(b), [R].
 
         That is right here because nothing but phi stands behind the objective, and phi behind
         nothing else: c is made of constants and phi. A test compares.
@@ -52,7 +52,7 @@ class Step:
         grads = torch.autograd.grad(outputs, self.params, weights)
         for p, grad in zip(self.params, grads, strict=True):
             p.grad = grad
-        return estimates[0].value.detach()
+        return estimates[0].value.detach().mean(-1)
 
     def zero_grad(self) -> None:
         self.model.zero_grad()

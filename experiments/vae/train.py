@@ -126,8 +126,7 @@ class Run:
         self.advance(self.batches.choose(step - 1), noise)
 
     def _advance(self, chosen: tuple[Tensor, Tensor | None], noise: Noises) -> None:
-        f_b = self.trainer(self.batches.take(*chosen), noise)
-        self.running += f_b.mean(-1)
+        self.running += self.trainer(self.batches.take(*chosen), noise)
 
     def warm_up(self) -> None:
         """Steps of phi alone on random batches, before the model moves."""
