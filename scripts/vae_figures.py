@@ -172,13 +172,14 @@ def limits(ax, metric: str, tables: dict) -> None:
 
 
 def settings(case: Path) -> str:
-    rows = best_rows(case)
-    seeds = {int(row["seeds"]) for row in rows}
+    """What the usual estimators were trained with; a run with a tag names what is its own."""
+    rows = [row for row in best_rows(case) if row["estimator"] in ORDER] or best_rows(case)
     rates = {style.label(row["estimator"]): f"{float(row['lr']):g}" for row in rows}
     same = len(set(rates.values())) == 1
     told = next(iter(rates.values())) if same else ", ".join(f"{k} {v}" for k, v in rates.items())
-    many = "/".join(str(s) for s in sorted(seeds))
-    return f"batch 24, learning rate {told}, {many} seed{'s' if seeds != {1} else ''}"
+    seeds = sorted({int(row["seeds"]) for row in rows})
+    many = "/".join(map(str, seeds))
+    return f"batch 24, learning rate {told}, {many} seed{'s' * (seeds != [1])}"
 
 
 def rates_figure(case: Path, path: Path) -> Path:
