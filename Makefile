@@ -57,7 +57,7 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 	@grep -q '^torch==' requirements.txt.new || { rm requirements.txt.new; exit 1; }
 	@mv requirements.txt.new requirements.txt
 
-test: $(READY) ## 5 to 9 min | run the tests but the slow ones (these: make test ARGS='-m slow')
+test: $(READY) ## 5 to 12 min | run the tests but the slow ones (these: make test ARGS='-m slow')
 	$(PY) -m pytest -q -m "not slow" $(ARGS)
 
 lint: $(READY) ## 10 s | ruff on everything, mypy on relax/

@@ -35,7 +35,7 @@ SHARING = {  # two estimators, in one order side by side and in the other one af
 }
 
 
-@pytest.mark.parametrize("family", ["toy", "vae", pytest.param("rl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", victims.FAMILIES)
 def test_the_order_of_cases_and_of_processes_does_not_matter(tmp_path, family):
     first, second = SHARING[family]
     own = {"toy": ["steps=60"], "vae": ["epochs=2"], "rl": []}[family]

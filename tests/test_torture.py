@@ -22,7 +22,7 @@ def root(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize("family", ["toy", "vae", pytest.param("rl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", victims.FAMILIES)
 def test_killed_runs_lose_nothing(tmp_path, root, family):
     found = kills.torture(tmp_path, kills=2, minutes=0.3, seed=len(family), families=(family,))
     assert found and all(victim.fine for victim in found), found

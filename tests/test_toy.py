@@ -87,10 +87,7 @@ def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
 
 @pytest.mark.parametrize(
     "number",
-    [
-        signal.SIGTERM,
-        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGKILL)),
-    ],
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
 )
 def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
     arguments = ["tracking=disabled", "save_every=0"]
