@@ -80,8 +80,11 @@ class Batches:
 
     def random(self) -> Tensor:
         """A batch drawn with replacement, outside the epochs' order."""
-        index = self.streams.randint(len(self.images.train), self.batch)
-        return self.take(*self._with_noise(index))
+        return self.take(*self.choose_random())
+
+    def choose_random(self) -> tuple[Tensor, Tensor | None]:
+        """Which images make a random batch, and the noise that binarizes them."""
+        return self._with_noise(self.streams.randint(len(self.images.train), self.batch))
 
     def choose(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Which images [R, B] make the batch of this step, and the noise that binarizes them."""
@@ -104,7 +107,8 @@ class Batches:
         return {"order": self.order, "streams": self.streams.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.order = state["order"]
+        order = state["order"]
+        self.order = None if order is None else order.to(self.images.train.device)
         self.streams.load_state_dict(state["streams"])
 
 

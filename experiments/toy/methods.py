@@ -108,7 +108,7 @@ def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method
     def estimate(f, dist, noise):
         return function(f, dist, noise=noise, **vars(own))
 
-    return Method(name, estimate)
+    return Method(name, estimate, coupled=name != "rao_relax")  # its v makes h given b
 
 
 def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:

@@ -9,6 +9,8 @@ from experiments import data
 from experiments.accelerate import GRAPH
 from experiments.config import Experiment, check, known, overlay, positive
 
+RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 in place of z
+
 
 @dataclass
 class Reinforce:
@@ -62,13 +64,21 @@ class Rebar:
 
 @dataclass
 class Relax(Rebar):
-    """c = eta (f(sigma_lambda(z)) + r(z)), or eta r(z) alone with `with_f=false`."""
+    """c = eta (f(sigma_lambda(z)) + r(z, x)), or eta r(z, x) alone with `with_f=false`."""
 
     hidden: int = 200
     depth: int = 2  # ReLU layers of r; the paper tried 2 and 4
-    weight_decay: float = 0.001  # in the scale of the paper's code
+    inputs: list[str] = field(default_factory=lambda: ["z", "x"])  # of r: z | sigma, and x
+    weight_decay: float = 0.0  # of r, in the scale of the paper's code
     with_f: bool = True
     warm_up: int = 1000
+
+
+@dataclass
+class RelaxPublished(Relax):
+    """RELAX with the weight decay of the authors' code, which takes every weight of r to zero."""
+
+    weight_decay: float = 0.001
 
 
 @dataclass
@@ -90,6 +100,7 @@ SETTINGS = {
     "straight_through": StraightThrough,
     "rebar": Rebar,
     "relax": Relax,
+    "relax_published": RelaxPublished,
     "rao_relax": RaoRelax,
 }
 
@@ -158,6 +169,12 @@ class Vae(Experiment):
         own = overlay(SETTINGS[estimator], self.estimators[estimator], f"estimators.{estimator}")
         if isinstance(own, Rebar):
             known(own.relaxation, ("sigmoid", "tucker"), f"estimators.{estimator}.relaxation")
+        if isinstance(own, Relax):
+            where = f"estimators.{estimator}.inputs"
+            for what in own.inputs:
+                known(what, RESIDUAL_INPUTS, where)
+            check(own.inputs, f"{where}=[]: r needs at least one of {', '.join(RESIDUAL_INPUTS)}")
+            check({"z", "sigma"} - {*own.inputs}, f"{where}: z or sigma, not both")
         if hasattr(own, "lambda_"):
             positive(own.lambda_, f"estimators.{estimator}.lambda_")
         return own

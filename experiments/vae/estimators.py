@@ -178,6 +178,7 @@ class ControlVariates(Method):
                     settings.depth,
                     replicas,
                     generators,
+                    settings.inputs,
                 )
                 for k in layers
             )
@@ -264,5 +265,6 @@ METHODS = {
     "straight_through": Reparameterized,
     "rebar": ControlVariates,
     "relax": ControlVariates,
+    "relax_published": ControlVariates,
     "rao_relax": RaoRelaxed,
 }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.vae.estimators import Method, hard_pass
+from experiments.vae.estimators import ControlVariates, Method, hard_pass
 from experiments.vae.models import VAE
 from relax.estimators.estimate import surrogate
 from relax.replicas import Streams
@@ -65,6 +65,28 @@ def gradients(method: Method, x: Tensor, streams: Streams) -> tuple:
     estimates = method.estimates(x, method.noise(x.shape[1], streams))
     encoder = list(method.vae.encoder.parameters())
     return estimates, torch.autograd.grad(surrogate(estimates), encoder)
+
+
+@torch.no_grad()
+def residual_share(
+    method: ControlVariates, x: Tensor, streams: Streams, draws: int
+) -> list[Tensor]:
+    """Var(r) / Var(f(sigma_lambda(z)) + r) per layer, each [R]; 0 where the network r is dead.
+
+    The variances are over `draws` samples of every image of the batch x [R, B, pixels].
+    """
+    shares = []
+    for layer, residual in enumerate(method.residuals):
+        r, total = [], []
+        for _ in range(draws):
+            noise = method.noise(x.shape[1], streams)
+            dists, sample = hard_pass(method.vae, x, noise)
+            c = method.surrogate(layer, x, sample, noise)
+            z = dists[layer].draw(noise[layer]).z
+            r.append(residual(z, c.context(), c.temperature(layer)))
+            total.append(r[-1] + c.relaxed_f_and_grad(z)[0] if c.with_f else r[-1])
+        shares.append(torch.cat(r, -1).var(-1) / torch.cat(total, -1).var(-1))
+    return shares
 
 
 class Moments:

@@ -24,8 +24,12 @@ def surrogate(
     vae, settings = method.vae, method.settings
 
     def c(z: Tensor) -> Tensor:
-        context = torch.cat([x - vae.mean, *(2 * b - 1 for b in latents[:layer])], dim=-1)
-        total = method.residuals[layer](z, context) if len(method.residuals) else 0.0
+        total = 0.0
+        if len(method.residuals):
+            r, lambda_ = method.residuals[layer], method.scales[layer].lambda_[:, None, None]
+            seen = x - vae.mean if "x" in r.inputs else torch.zeros_like(x)
+            context = torch.cat([seen, *(2 * b - 1 for b in latents[:layer])], dim=-1)
+            total = r(z, context, lambda_)
         if getattr(settings, "with_f", True):
             total = total + relaxed_f(z)
         return method.scales[layer].eta[:, None] * total

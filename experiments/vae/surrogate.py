@@ -25,6 +25,9 @@ class Residual(nn.Module):
     """r_l: ReLU layers on [x - mean, z_l, 2b_1 - 1, ..., 2b_{l-1} - 1] -> one number per row.
 
     The first layer's weights are kept in two parts, because only z_l's is ever differentiated.
+
+    inputs: what r_l sees beside the layers below: "z" or "sigma" (2 sigma(z / lambda) - 1), "x".
+        An input that it does not see is zero. With "x" alone it is a learned baseline.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class Residual(nn.Module):
         depth: int,
         replicas: int,
         generators: Sequence[torch.Generator],
+        inputs: Sequence[str] = ("z", "x"),
     ):
         super().__init__()
+        self.inputs = tuple(inputs)
         self.context = Linear(context, hidden, replicas, "zeros")
         self.of_z = Network([latents, *[hidden] * depth, 1], "relu", replicas, generators)
         fan_in = context + latents
@@ -45,12 +50,30 @@ class Residual(nn.Module):
         self.context.weight = nn.Parameter(joint[:, :context].clone())
         self.of_z.layers[0].weight = nn.Parameter(joint[:, context:].clone())
 
-    def forward(self, z: Tensor, context: Tensor) -> Tensor:
-        return self.of_z(z, self.context(context)).squeeze(-1)
+    def forward(self, z: Tensor, context: Tensor, lambda_: Tensor) -> Tensor:
+        return self.of_z(self.input(z, lambda_)[0], self.context(context)).squeeze(-1)
 
-    def value_and_grad(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        r, pull = self.of_z.with_pullback(z, self.context(context))
-        return r.squeeze(-1), pull(torch.ones_like(r))
+    def value_and_grad(self, z: Tensor, context: Tensor, lambda_: Tensor) -> tuple[Tensor, Tensor]:
+        """r_l(z) and its gradient in z."""
+        seen, derivative = self.input(z, lambda_)
+        r, pull = self.of_z.with_pullback(seen, self.context(context))
+        return r.squeeze(-1), pull(torch.ones_like(r)) * derivative
+
+    def input(self, z: Tensor, lambda_: Tensor) -> tuple[Tensor, Tensor | float]:
+        """What r_l sees of z, and its derivative in z."""
+        if "z" in self.inputs:
+            return z, 1.0
+        if "sigma" in self.inputs:
+            x = torch.tanh(z / (2 * lambda_))
+            return x, (1 - x * x) / (2 * lambda_)
+        return torch.zeros_like(z), 0.0
+
+    @torch.no_grad()
+    def weight_rms(self) -> Tensor:
+        """The root mean square of r_l's weights, biases left out, [R]."""
+        weights = [self.context.weight, *(layer.weight for layer in self.of_z.layers)]
+        squares = sum(w.square().flatten(1).sum(-1) for w in weights)
+        return (squares / sum(w[0].numel() for w in weights)).sqrt()
 
 
 @dataclass
@@ -83,7 +106,8 @@ class Surrogate:
         if self.with_f:
             parts.append(self.relaxed_f_and_grad(z))
         if self.residual is not None:
-            parts.append(self.residual.value_and_grad(z, self.context()))
+            lambda_ = self.temperature(self.layer)
+            parts.append(self.residual.value_and_grad(z, self.context(), lambda_))
         value, grad = (reduce(add, terms) for terms in zip(*parts, strict=True))
         eta = self.scales[self.layer].eta
         return eta[:, None] * value, eta[:, None, None] * grad
@@ -91,7 +115,9 @@ class Surrogate:
     def context(self) -> Tensor:
         """What r_l sees beside z_l: it must not see b_l or the layers above."""
         below = self.sample.latents[: self.layer]
-        return torch.cat([self.x - self.vae.mean, *(2 * b - 1 for b in below)], dim=-1)
+        sees_x = self.residual is None or "x" in self.residual.inputs
+        x = self.x - self.vae.mean if sees_x else torch.zeros_like(self.x)
+        return torch.cat([x, *(2 * b - 1 for b in below)], dim=-1)
 
     def relaxed_f_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """f at sigma_lambda(z_l) and df/dz_l; see `f_and_grad`."""

@@ -24,6 +24,8 @@ from relax.replicas import Streams
 
 # Streams of one seed, apart in the 32 bits that torch keeps of it.
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
+SHARE_DRAWS = 10  # samples of every image of the fixed batch for r's share of c's variance
+DEAD = 1e-3  # r counts as dead when its weights' RMS is below this fraction of its start
 
 
 def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str, Any]:
@@ -103,10 +105,15 @@ class Run:
         self.running = torch.zeros(len(self.rates), device=place)  # sum of f since the epoch began
         self.advance = graphed(self._advance, config.graph, place)
         self.diverged: dict[str, str] = {}  # row -> what was found
+        self.dead: dict[str, int] = {}  # row -> the step by which its surrogate r had died
+        self.residuals = list(getattr(self.method, "residuals", []))
+        self.start_rms = [residual.weight_rms() for residual in self.residuals]
         pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
         self.scales = pairs if hasattr(self.method, "scales") else []
         variance = ["variance_logits", "variance_weights"] if config.variance_every else []
-        self.metrics = ["train", "valid", "epoch", *variance, *self.scales]
+        layers = range(1, len(self.residuals) + 1)
+        residual = [f"{what}_{k}" for k in layers for what in ("r_rms", "r_share")]
+        self.metrics = ["train", "valid", "epoch", *variance, *self.scales, *residual]
 
     def _stream_seeds(self, purpose: int) -> list[int]:
         return [4 * seed + purpose for seed in self.seeds]
@@ -130,9 +137,13 @@ class Run:
 
     def warm_up(self) -> None:
         """Steps of phi alone on random batches, before the model moves."""
+        advance = graphed(self._advance_phi, self.config.graph, self.running.device)
         for _ in range(getattr(self.method.settings, "warm_up", 0)):
-            x = self.batches.random()
-            self.trainer(x, self.method.noise(self.config.batch, self.noise), train_model=False)
+            chosen = self.batches.choose_random()
+            advance(chosen, self.method.noise(self.config.batch, self.noise))
+
+    def _advance_phi(self, chosen: tuple[Tensor, Tensor | None], noise: Noises) -> None:
+        self.trainer(self.batches.take(*chosen), noise, train_model=False)
 
     # ---- measuring ----
 
@@ -156,13 +167,23 @@ class Run:
                 self.method, self.fixed_batch(), self.fresh(), config.variance_samples
             )
             values |= {f"variance_{what}": value for what, value in found.items()}
+            values |= self.residual_shares()
             _, grads = evaluate.gradients(self.method, self.fixed_batch(), self.fresh())
             tracker.histogram("gradient", torch.cat([g.flatten(1) for g in grads], 1), step)
         for k, scales in enumerate(getattr(self.method, "scales", []), 1):
             values |= {f"eta_{k}": scales.eta, f"lambda_{k}": scales.lambda_}
+        values |= {f"r_rms_{k}": r.weight_rms() for k, r in enumerate(self.residuals, 1)}
+        self.watch_residuals(step, tracker)
         tracker.log(step, values)
         if last and config.pictures:
             save_pictures(self.vae, self.images, self.fresh(), tracker)
+
+    def residual_shares(self) -> dict[str, Tensor]:
+        """The share of c's variance that comes from the network r, per layer."""
+        if not self.residuals:
+            return {}
+        shares = evaluate.residual_share(self.method, self.fixed_batch(), self.fresh(), SHARE_DRAWS)
+        return {f"r_share_{k}": share for k, share in enumerate(shares, 1)}
 
     def fresh(self) -> Streams:
         """The same noise for every measurement, apart from training's."""
@@ -189,6 +210,20 @@ class Run:
             found = "; ".join(f"{label}: {what}" for label, what in self.diverged.items())
             raise UserError(f"{tracker.name}: every replica diverged ({found}); a smaller lr helps")
 
+    def watch_residuals(self, step: int, tracker: Tracker) -> None:
+        """Report once per replica that its network r has died: from there on RELAX is REBAR."""
+        for start, residual in zip(self.start_rms, self.residuals, strict=True):
+            for row in (residual.weight_rms() < DEAD * start).nonzero().flatten().tolist():
+                label = f"lr={self.rates[row]:g} seed={self.seeds[row]}"
+                if label not in self.dead:
+                    self.dead[label] = step
+                    print(
+                        f"{tracker.name} {label}: the weights of the surrogate's network r have "
+                        f"decayed to zero by step {step}, so c is REBAR's; a smaller "
+                        "estimators.relax.weight_decay keeps r alive",
+                        flush=True,
+                    )
+
     def summary(self) -> dict[str, Any]:
         """The last measurements, one per replica: ELBO and IWAE bound on validation and test."""
         vae, images, config = self.vae, self.images, self.config
@@ -201,7 +236,7 @@ class Run:
                     vae, getattr(images, split), self.fresh(), config.iwae_samples
                 )
                 summary[f"{split}_iwae"] = bound.tolist()
-        return summary | {"diverged": self.diverged}
+        return summary | {"diverged": self.diverged, "dead": self.dead}
 
     # ---- checkpoints ----
 
@@ -214,6 +249,7 @@ class Run:
             "noise": self.noise.state_dict(),
             "running": self.running,
             "diverged": self.diverged,
+            "dead": self.dead,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -224,6 +260,7 @@ class Run:
         self.noise.load_state_dict(state["noise"])
         self.running.copy_(state["running"])
         self.diverged = state["diverged"]
+        self.dead = state["dead"]
 
 
 def keep_checkpoint(folder: RunFolder, row: int) -> str:

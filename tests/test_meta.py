@@ -1,0 +1,57 @@
+"""Every family's update on the `meta` device, given its noise: the stand-in for a GPU.
+
+A tensor there has a shape and no numbers. Reading one back raises, as it would stall a GPU, and so
+does mixing it with a tensor that was created on the CPU. torch has no generator for this device, so
+code that draws noise is tested for passing its device on.
+"""
+
+import pytest
+import torch
+
+import relax as rx
+from experiments.toy.config import Toy
+from experiments.toy.methods import OWN
+from experiments.toy.train import Run as ToyRun
+from experiments.vae.config import SETTINGS
+from experiments.vae.estimators import METHODS
+from experiments.vae.models import MODELS, VAE
+from experiments.vae.step import Step
+from relax.replicas import Streams
+from tests.helpers import cases, distribution
+
+META = torch.device("meta")
+PIXELS, LATENTS, REPLICAS, ROWS = 9, 4, 3, 2
+
+
+def to_meta(tree):
+    """Nested tuples, lists and NamedTuples of tensors, moved."""
+    return torch.utils._pytree.tree_map(
+        lambda x: x.to(META) if isinstance(x, torch.Tensor) else x, tree
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_vaes_step(model, name):
+    generators = [torch.Generator().manual_seed(i) for i in range(REPLICAS)]
+    vae = VAE(model, torch.linspace(0.1, 0.8, PIXELS), LATENTS, 5, generators)
+    method = METHODS[name](vae, SETTINGS[name](), generators)
+    noise = to_meta(method.noise(ROWS, Streams(range(REPLICAS))))
+    vae.to(META), method.to(META)
+    step = Step(method, torch.full((REPLICAS,), 1e-3))
+    x = torch.empty(REPLICAS, ROWS, PIXELS, device=META)
+    for train_model in (False, True):
+        mean_f = step(x, noise, train_model)
+        assert mean_f.shape == (REPLICAS,) and mean_f.is_meta
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_the_toys_step(name, monkeypatch):
+    run = ToyRun(Toy(seeds=REPLICAS, device="cpu"), name, OWN[name]())
+    noise = to_meta(run.method.noise(run.distribution(run.logit), run.noise))
+    moved = ToyRun.__new__(ToyRun)
+    monkeypatch.setattr("experiments.toy.train.device", lambda name: META)
+    monkeypatch.setattr(rx.replicas, "Streams", lambda seeds, place: list(seeds))
+    moved.__init__(Toy(seeds=REPLICAS), name, OWN[name]())
+    moved.update(noise)
+    assert moved.logit.is_meta and all(p.is_meta for p in moved.phi)
