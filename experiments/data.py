@@ -51,8 +51,9 @@ class Images:
     side: int
     dynamic: bool = False
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Images:
-        """The same images on `device`."""
+    def to(self, device: torch.device) -> Images:
+        """The same images on `device`, in torch's default dtype."""
+        dtype = torch.get_default_dtype()
         moved = {s: getattr(self, s).to(device, dtype) for s in ("train", "valid", "test", "mean")}
         return Images(self.name, **moved, side=self.side, dynamic=self.dynamic)
 

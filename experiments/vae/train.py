@@ -96,7 +96,8 @@ class Run:
         rates, seeds = zip(*(rows or rows_of(config)), strict=True)
         self.rates, self.seeds = list(rates), list(seeds)
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
-        vae = VAE(config.model, images.mean.float(), config.latents, config.hidden, generators)
+        mean = self.images.mean.cpu()
+        vae = VAE(config.model, mean, config.latents, config.hidden, generators)
         self.method = METHODS[name](vae.to(place), config.own(name), generators).to(place)
         self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
         self.order = self._streams(ORDER, place)

@@ -37,8 +37,9 @@ JOBS: dict[str, list[Job]] = {
         residual("depth4-factor10", depth=4, lr_factor=10.0),
     ],
     "linear1": pair("linear1", seeds=8, lr=[BEST, NEXT]),
-    "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4, 1e-4]),
+    "rates1": pair("linear1", tag="rates", seeds=3, lr=REST),
+    "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4]),
     "linear2": pair("linear2", seeds=8, lr=[BEST, NEXT]),
     "beta2": pair("linear1", tag="beta2-999", seeds=3, lr=[BEST, NEXT], beta2=0.999),
-    "rates": [job for model in MODELS for job in pair(model, tag="rates", seeds=3, lr=REST)],
+    "rates": [job for model in MODELS[1:] for job in pair(model, tag="rates", seeds=3, lr=REST)],
 }
