@@ -6,7 +6,9 @@ numbers are drawn before it, and it reads nothing back from the device.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from time import perf_counter
 from types import FunctionType, MethodType
@@ -88,9 +90,22 @@ class Graphed:
     def record(self) -> Callable[[], None]:
         """Record one step on this object's own inputs, without executing it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        with no_garbage_collection(), torch.cuda.graph(graph, stream=self.stream):
             self.outputs = self.step(*self.inputs)
         return graph.replay
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect now and not in the block: freeing an older graph invalidates a capture."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
