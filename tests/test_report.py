@@ -12,7 +12,7 @@ import pytest
 
 from scripts import style
 from scripts.report.__main__ import MARKS, main, report, small_table, with_table
-from scripts.report.claims import Cell, Claim, Interval, difference, mean, share
+from scripts.report.claims import Cell, Claim, Interval, difference, mean, paired, share
 from scripts.report.page import page
 from scripts.report.read import NOT_RUN, Results, markdown, number, took
 
@@ -93,7 +93,7 @@ def test_without_any_result_everything_is_not_run(copy, tmp_path):
     """Also: no cell of any table is ever empty."""
     shutil.copytree(copy / "paper", tmp_path / "paper")
     text = report(Results(tmp_path))
-    assert "reproduced 0, partly 0, not 0" in text
+    assert "0 reproduced, 0 supported, 0 inconclusive, 0 contradicted, " in text
     assert not re.search(r"\| +\|", text)
 
 
@@ -116,31 +116,55 @@ def test_the_front_page_keeps_its_words():
     ("ours", "full", "verdict"),
     [
         (None, True, NOT_RUN),
-        (Interval(2.0, 1.5, 2.5), True, "reproduced"),
-        (Interval(2.0, 1.5, 2.5), False, "partly"),  # shorter than the paper's
-        (Interval(2.0, 0.5, 3.5), True, "partly"),  # the interval reaches over
-        (Interval(2.0), True, "partly"),  # one seed
-        (Interval(0.5, 0.1, 2.0), True, "not"),
+        (Interval(2.0, 1.5, 2.5, 3), True, "reproduced"),
+        (Interval(2.0, 1.5, 2.5, 3), False, "supported"),  # shorter than the paper's
+        (Interval(2.0, 0.5, 3.5, 9), True, "inconclusive"),  # the interval contains the boundary
+        (Interval(0.5, 0.1, 2.0, 9), False, "inconclusive"),
+        (Interval(2.0), True, "inconclusive"),  # one seed
+        (Interval(2.0, 1.5, 2.5, 2), True, "inconclusive"),  # too few seeds
+        (Interval(0.5, 0.1, 0.9, 3), True, "contradicted"),
+        (Interval(0.5, 0.1, 0.9, 3), False, "contradicted"),
+        (Interval(float("nan"), seeds=3), True, NOT_RUN),
     ],
 )
 def test_the_verdict_of_a_cell(ours, full, verdict):
     assert Cell("here", "2", ours, above=1.0, full=full).verdict == verdict
     if ours:
-        turned = Interval(-ours.value, -ours.high, -ours.low)
+        turned = Interval(-ours.value, -ours.high, -ours.low, ours.seeds)
         assert Cell("here", "-2", turned, below=-1.0, full=full).verdict == verdict
 
 
 def test_the_verdict_of_a_claim():
-    good = Cell("a", "", Interval(2.0, 1.5, 2.5), above=1.0)
-    bad = Cell("b", "", Interval(0.0, -1.0, 0.5), above=1.0)
-    none = Cell("c", "", None, above=1.0)
-    found = {Claim("", "", cells).verdict for cells in ([good], [good, good])}
-    assert found == {"reproduced"}
-    assert Claim("", "", [bad, bad]).verdict == "not"
-    assert Claim("", "", [bad, none]).verdict == "not"
-    assert Claim("", "", [none]).verdict == NOT_RUN
-    assert Claim("", "", [good, none]).verdict == "partly"
-    assert Claim("", "", [good, none]).text == f"reproduced: a 2.00 [1.50, 2.50]; {NOT_RUN}: c"
+    good = Cell("a", "", Interval(2.0, 1.5, 2.5, 5), above=1.0)
+    short = Cell("a, short", "", Interval(2.0, 1.5, 2.5, 5), above=1.0, full=False)
+    open_ = Cell("b", "", Interval(1.0, 0.0, 2.5, 5), above=1.0)
+    open_short = Cell("b, short", "", Interval(1.0, 0.0, 2.5, 5), above=1.0, full=False)
+    bad = Cell("c", "", Interval(0.0, -1.0, 0.5, 5), above=1.0)
+    none = Cell("d", "", None, above=1.0)
+    for cells, verdict in (
+        ([good, good], "reproduced"),
+        ([good, none], "reproduced"),
+        ([good, open_], "inconclusive"),
+        ([good, open_, bad], "contradicted"),
+        ([good, open_short], "reproduced"),  # cases of the paper's length decide
+        ([short, short], "supported"),
+        ([short, short, open_short, none], "of 3: 2 supported, 1 inconclusive"),
+        ([none], NOT_RUN),
+    ):
+        assert Claim("", "", cells).verdict == verdict
+    text = Claim("", "", [good, none, none]).text
+    assert text == f"a: reproduced, 2.00 [1.50, 2.50]<br>2 cases {NOT_RUN}"
+
+
+def test_paired_seeds_are_compared_by_their_differences():
+    """Numbers of a textbook example: differences 1, 2, 3 have the mean 2 and the error .577."""
+    a, b = np.array([11.0, 22.0, 33.0]), np.array([10.0, 20.0, 30.0])
+    found = paired(a, b)
+    assert found.value == 2.0 and found.seeds == 3
+    assert found.low == pytest.approx(2 - 4.302653 * 0.5773503, rel=1e-6)
+    assert found.high == pytest.approx(2 + 4.302653 * 0.5773503, rel=1e-6)
+    apart = difference(a, b)
+    assert apart.value == 2.0 and apart.low < -20 < 20 < apart.high
 
 
 def test_what_a_run_took():

@@ -10,9 +10,9 @@ from pathlib import Path
 from experiments.errors import UserError, check
 from experiments.files import write_whole
 from scripts.report import extras, rl, rl_tables, toy, vae, vae_tables
-from scripts.report.claims import RULE, Claim, overview
+from scripts.report.claims import RULE, counted, overview
 from scripts.report.page import page
-from scripts.report.read import NOT_RUN, Results, markdown
+from scripts.report.read import Results, markdown
 
 HEAD = """\
 # The paper beside this repository
@@ -46,14 +46,6 @@ def report(results: Results) -> str:
         extras.section(results),
     ]
     return "\n".join(parts)
-
-
-def counted(claims: list[Claim]) -> str:
-    """Of how many claims what is found."""
-    verdicts = [claim.verdict for claim in claims]
-    kinds = ("reproduced", "partly", "not", NOT_RUN)
-    counts = ", ".join(f"{kind} {verdicts.count(kind)}" for kind in kinds)
-    return f"Of {len(claims)} claims: {counts}.\n"
 
 
 def small_table(results: Results) -> str:
