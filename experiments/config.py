@@ -31,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments import ranks
 from experiments.errors import UserError, check, known, positive
+from experiments.terminal import unbreakable_output
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What changes where and how a run is done, never what it computes.
@@ -146,6 +147,7 @@ def register(name: str, schema: type[Experiment]) -> None:
     ConfigStore.instance().store(f"{name}_schema", node)
 
 
+@unbreakable_output()
 def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> None:
     """Compose configs/<name>.yaml with the command line and call `run` with the dataclass.
 
@@ -161,7 +163,8 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
         try:
             config = to_dataclass(cfg, schema)
             torch.set_num_threads(config.threads)
-            run(config)
+            with unbreakable_output():  # a launcher may have made a process of its own for this
+                run(config)
         except UserError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 case = " ".join(HydraConfig.get().overrides.task)

@@ -124,8 +124,8 @@ class Environments:
 
         check(
             isinstance(space, Box | Discrete),
-            f"env.id={self.name} has the observation space {_in_one_line(space)}; known are Box and "
-            "Discrete; gymnasium.wrappers.FlattenObservation makes a Box of most others",
+            f"env.id={self.name} has the observation space {_in_one_line(space)}; known are Box "
+            "and Discrete; gymnasium.wrappers.FlattenObservation makes a Box of most others",
         )
         self.one_hot = isinstance(space, Discrete)
         self.first = int(space.start) if self.one_hot else 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import fcntl
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -58,8 +61,32 @@ def locked(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        take_lock(file, wait=True)
         yield
+
+
+def take_lock(file: IO, wait: bool) -> bool:
+    """Lock an open file for this process alone; False where another process holds it.
+
+    Where the file system has no locks, a line says so and the run is done without.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        _warn_of_no_locks(error.strerror)
+    return True
+
+
+@cache  # once per process
+def _warn_of_no_locks(reason: str) -> None:
+    print(
+        f"warning: the file system of runs= has no file locks ({reason}); take care that no two "
+        "commands work in one run folder",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def texts(values) -> list[str]:
