@@ -350,8 +350,8 @@ def toys(found: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+@style.applied()
 def main() -> None:
-    style.use()
     folder = RESULTS / "compare"
     measured = [p for p in sorted(folder.glob("*-*.csv")) if not p.name.startswith("curves-")]
     found = cells([row for path in measured for row in read(path)])
