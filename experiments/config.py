@@ -36,6 +36,7 @@ from experiments.terminal import unbreakable_output
 # What changes where and how a run is done, never what it computes.
 BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}
 BOOKKEEPING |= {"runs", "results", "tracking"}
+MODES = ("auto", "online", "offline", "disabled")  # of W&B
 
 
 @dataclass
@@ -43,8 +44,34 @@ class Tracking:
     """Where the curves are mirrored: Weights & Biases (metrics.csv is always written)."""
 
     mode: str = "auto"  # auto | online | offline | disabled
-    project: str = "relax"
-    entity: str | None = None
+    project: str | None = None  # else WANDB_PROJECT, else relax
+    entity: str | None = None  # else WANDB_ENTITY
+
+    @property
+    def wanted(self) -> str:
+        """The mode chosen here or by WANDB_MODE; auto where neither says."""
+        return os.environ.get("WANDB_MODE") or "auto" if self.mode == "auto" else self.mode
+
+    def check(self, several: bool) -> None:
+        """Raise a UserError for an unknown mode, and for variables that cannot be honoured.
+
+        several: the command makes more than one W&B run.
+        """
+        known(self.mode, MODES, "tracking.mode")
+        known(self.wanted, MODES, "WANDB_MODE")
+        if self.wanted == "disabled":
+            return
+        name, run_id = os.environ.get("WANDB_NAME"), os.environ.get("WANDB_RUN_ID")
+        check(
+            not (name and several),
+            f"WANDB_NAME={name}: this makes several W&B runs, which cannot share a name; unset it "
+            "and use tag=name",
+        )
+        check(
+            not run_id,
+            f"WANDB_RUN_ID={run_id}: a run folder has an id of its own, by which it is resumed; "
+            "unset it",
+        )
 
 
 @dataclass
@@ -70,8 +97,7 @@ class Experiment:
         check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
         check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
         positive(self.save_every, "save_every", zero=True)
-        modes = ("auto", "online", "offline", "disabled")
-        known(self.tracking.mode, modes, "tracking.mode")
+        self.tracking.check(several=len(self.estimators) > 1)
         check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")
         if self.tag is not None:
             letters = re.fullmatch(r"[\w.+=-]+", self.tag)
@@ -161,6 +187,8 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     def main(cfg):
         try:
             config = to_dataclass(cfg, schema)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                config.tracking.check(several=True)
             torch.set_num_threads(config.threads)
             with unbreakable_output():  # a launcher may have made a process of its own for this
                 run(config)
