@@ -16,6 +16,8 @@ import numpy as np
 
 from experiments.errors import UserError
 
+TOOK = ("seconds", "device")  # columns that say how a run went, and not what it found
+
 
 @contextmanager
 def disk_errors(path: Path, what: str):
@@ -104,6 +106,21 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) ->
     with disk_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> list[Sequence]:
+    """The rows; one that is in the table already but for what it took keeps the time found there.
+
+    So a run that repeats known numbers changes no file, and git shows what really differs. To
+    measure times anew, delete the table first.
+    """
+    findings = [index for index, name in enumerate(columns) if name not in TOOK]
+
+    def finding(row: Sequence) -> tuple[str, ...]:
+        return tuple("" if row[index] is None else str(row[index]) for index in findings)
+
+    old = {finding(row): row for row in read_rows(path, columns)}
+    return [old.get(finding(row), row) for row in map(tuple, rows)]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
@@ -15,8 +16,9 @@ from scripts.report.__main__ import MARKS, main, report, small_table, with_table
 from scripts.report.claims import Cell, Claim, Interval, difference, mean, share
 from scripts.report.page import page
 from scripts.report.read import NOT_RUN, Results, markdown, number, took
+from tests.helpers import committed, export_index
 
-ROOT = Path(__file__).parent.parent
+ROOT = committed() or Path(__file__).parent.parent
 FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
 
 
@@ -39,12 +41,29 @@ def whole(copy) -> tuple[Results, str]:
 # ---- what is committed ----
 
 
+@pytest.mark.skipif(not committed(), reason="only git knows what is committed")
 def test_the_committed_pages_are_those_of_the_committed_results(whole):
-    """Where this fails: make report."""
+    """Where this fails: make report, then git add README.md results."""
     results, text = whole
     assert text == (ROOT / "results/README.md").read_text()
     front = (ROOT / "README.md").read_text()
     assert with_table(front, small_table(results)) == front
+
+
+def test_somebody_s_own_run_does_not_make_the_pages_old(tmp_path):
+    """What is compared is what git holds, whatever `make reproduce-toy` left in the tree."""
+    tree, found = tmp_path / "tree", tmp_path / "found"
+    assert not export_index(tmp_path, found)  # no repository
+    (tree / "results").mkdir(parents=True)
+    (tree / "README.md").write_text("committed")
+    (tree / "results" / "summary.csv").write_text("committed")
+    for words in (["init", "-q"], ["add", "README.md", "results"]):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+    (tree / "results" / "summary.csv").write_text("my own")
+    (tree / "results" / "more.csv").write_text("my own")
+    assert export_index(tree, found)
+    files = [path for path in found.rglob("*") if path.is_file()]
+    assert len(files) == 2 and {path.read_text() for path in files} == {"committed"}
 
 
 def test_twice_gives_the_same_bytes(tmp_path):

@@ -23,7 +23,8 @@ this folder; no number and no verdict on our side is typed in. The paper's are k
 [paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
 natural. A wall time is that of one process, which trains all seeds of an estimator side by side.
 Most runs shared their machine with others, so wall times say what to expect and not which
-estimator is faster: for that see Speed. The same as one page to keep: [report.html](report.html).
+estimator is faster: for that see Speed; a run that repeats the same numbers leaves the time of the
+first. `make report` also writes the same as one page to keep, report.html.
 """
 MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
 DIFFERENCES = Path(__file__).with_name("differences.md")
