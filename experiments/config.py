@@ -154,7 +154,7 @@ def hardware(kind: str) -> str:
     if kind == "cuda":
         return torch.cuda.get_device_name()
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
     names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
     name = next(names, platform.processor() or platform.machine() or "CPU").replace(",", " ")
     threads = torch.get_num_threads()

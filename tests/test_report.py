@@ -1,8 +1,10 @@
 """The report: the same bytes twice, what is missing said and nothing else changed, one rule."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
@@ -76,6 +78,19 @@ def test_twice_gives_the_same_bytes(tmp_path):
         main(root, front)
         files = (root / "README.md", root / "report.html", front)
         written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+
+
+def test_the_bytes_do_not_depend_on_the_locale(tmp_path):
+    shutil.copytree(ROOT / "results" / "paper", tmp_path / "results" / "paper")
+    front = tmp_path / "README.md"
+    front.write_text(FRONT + "\u00b1\n", encoding="utf-8")
+    written = []
+    for plain in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        command = [sys.executable, "-m", "scripts.report", tmp_path / "results"]
+        tree = Path(__file__).parents[1]
+        subprocess.run(command, cwd=tree, env=os.environ | plain, check=True, timeout=100)
+        written.append([front.read_bytes(), (tmp_path / "results" / "README.md").read_bytes()])
     assert written[0] == written[1]
 
 

@@ -43,7 +43,7 @@ def report(results: Results) -> str:
         counted(everything),
         overview(everything),
         *(section(results, claims) for claims, section in families),
-        DIFFERENCES.read_text(),
+        DIFFERENCES.read_text(encoding="utf-8"),
         extras.section(results),
     ]
     return "\n".join(parts)
@@ -80,7 +80,9 @@ def main(root: Path, front: Path) -> None:
     write_whole(root / "report.html", page(text, root).encode())
     print(f"{root / 'README.md'}\n{root / 'report.html'}")
     if front.exists():
-        write_whole(front, with_table(front.read_text(), small_table(results)).encode())
+        write_whole(
+            front, with_table(front.read_text(encoding="utf-8"), small_table(results)).encode()
+        )
 
 
 if __name__ == "__main__":
