@@ -26,6 +26,7 @@ help: ## at once | this list
 
 setup: $(READY) ## 1 to 5 min | make .venv from requirements.txt (about 6 GB, torch with CUDA)
 	@echo "ready: .venv with $$($(PY) --version)"
+	@$(PY) -m scripts.namesake
 
 $(READY): requirements.txt
 	@for python in $(PYTHON); do \

@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.errors import check, known
+from experiments.errors import UserError, check, known
 
 GRAPH = ("auto", "on", "off")
 
@@ -39,7 +40,20 @@ def compiled(function: Callable) -> Callable:
         "cpp.use_decompose_tanh": True,  # by exp, which a CPU takes much faster than tanh
     }
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
-    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    fast = torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    return partial(_explained, fast)
+
+
+def _explained(fast: Callable, *arguments: Any) -> Any:
+    """What the compiled function returns; where the compiler fails, one line says what to do."""
+    try:
+        return fast(*arguments)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        reason = str(error.inner_exception).splitlines()[0]
+        raise UserError(
+            f"compile=true does not work on this machine ({reason}); install a C++ compiler (g++, "
+            "or name another in CXX), or use compile=false"
+        ) from error
 
 
 def graphed(step: Callable, mode: str, place: torch.device) -> Callable:

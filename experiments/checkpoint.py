@@ -14,7 +14,6 @@ that, so that no row is lost and none is there twice, wherever the process was k
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -29,8 +28,8 @@ from typing import Any
 
 import torch
 
-from experiments.errors import Interrupted, UserError, check
-from experiments.files import disk_errors, write_whole
+from experiments.errors import Interrupted, UserError, check, stop_signals
+from experiments.files import disk_errors, take_lock, write_whole
 
 RECORDS = ("metrics.csv", "media.jsonl")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")
@@ -80,7 +79,7 @@ class RunFolder:
             self._lock.close()
             raise
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stop_signals():
                 self._handlers[number] = signal.signal(number, self._on_signal)
         self._entered = self._saved = time.monotonic()
         return self
@@ -93,7 +92,7 @@ class RunFolder:
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not self._locked():
+        while not take_lock(self._lock, wait=False):
             if time.monotonic() > deadline:
                 self._lock.seek(0)
                 other = self._lock.read().strip() or "unknown"
@@ -105,13 +104,6 @@ class RunFolder:
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
             self._lock.flush()
-
-    def _locked(self) -> bool:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _clear(self) -> None:
         """Remove what a killed process was just writing; with `fresh` everything."""
@@ -153,6 +145,8 @@ class RunFolder:
                 write_whole(file, text.encode())
 
     def _on_signal(self, number: int, frame) -> None:
+        if self.stop and number == signal.SIGHUP:
+            return  # a closing terminal sends it once from the system and once from the shell
         if self.stop:  # asked twice: leave at once, the last checkpoint is good
             raise Interrupted(f"{self.path}: left at once; the same command goes on", number)
         self.stop, self._signal = True, signal.Signals(number)

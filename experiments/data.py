@@ -12,16 +12,21 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.config import UserError
+from experiments.errors import UserError
 from relax.replicas import Streams
 
+T = TypeVar("T")
 BINARIZATIONS = ("static", "dynamic", "larochelle")
 STATIC_SEED = 0  # the one draw that makes `static` the same data set everywhere
 DOWNLOAD_SECONDS = 120
@@ -60,6 +65,10 @@ class Images:
 
 class Missing(UserError):
     """The files are nowhere and could not be downloaded."""
+
+
+class Damaged(UserError):
+    """A file is torn or is something else altogether, as after a download that broke off."""
 
 
 class Batches:
@@ -162,6 +171,34 @@ def _fetch(program: str, *arguments: str) -> None:
         return  # the caller finds the file missing, and says where it was looked for
 
 
+def _fetch_into(target: Path, files: list[str], program: str, *arguments: str) -> None:
+    """Run a download in an empty folder, and move these files from there to `target`.
+
+    So no half file is ever found, and torchvision, which leaves any file that exists as it is,
+    replaces a damaged one.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target) as folder:
+            _fetch(program, folder, *arguments)
+            for new in (path for file in files for path in Path(folder).rglob(file)):
+                new.replace(target / new.name)
+    except OSError:
+        return  # it cannot be written there; the caller says what is wrong with the files
+
+
+def _read_or_fetch(read: Callable[[], T], fetch: Callable[[], None]) -> T:
+    """What `read` returns; where its files are missing or damaged, once more after a download."""
+    try:
+        return read()
+    except (Missing, Damaged):
+        fetch()
+    try:
+        return read()
+    except Damaged as error:
+        raise UserError(f"{error}; a new download failed: fetch it again, or delete it") from error
+
+
 def _missing(what: str, files: list[str], root: str | Path) -> Missing:
     looked = ", ".join(str(f) for f in folders(root))
     return Missing(
@@ -176,17 +213,20 @@ def _missing(what: str, files: list[str], root: str | Path) -> Missing:
 def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
     """Images [N, rows, columns] of an idx3 file, raw or .gz. UserError: truncated or altered."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         magic, count, rows, columns = struct.unpack(">4I", raw[:16])
-    except (OSError, EOFError, struct.error) as error:
-        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise Damaged(f"{path} is damaged or truncated ({error})") from None
     if magic != 0x803:
-        raise UserError(f"{path} is no idx image file (it starts with {magic:#x})")
+        kind = UserError if magic >> 8 == 0x8 else Damaged  # another idx file, or none at all
+        raise kind(f"{path} is no idx image file (it starts with {magic:#x})")
     if len(raw) != 16 + count * rows * columns:
-        raise UserError(
-            f"{path} is truncated: {len(raw):,} bytes of {16 + count * rows * columns:,}; "
-            "fetch it again"
-        )
+        wanted = 16 + count * rows * columns
+        raise Damaged(f"{path} is truncated or too long: {len(raw):,} bytes of {wanted:,}")
     if md5 is not None and hashlib.md5(raw).hexdigest() != md5:
         raise UserError(f"{path} is not the official file (its md5 differs); fetch it again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(count, rows, columns)
@@ -194,21 +234,28 @@ def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
 
 def _mnist(root: str | Path, binarization: str) -> Images:
     download = "import sys, torchvision; torchvision.datasets.MNIST(sys.argv[1], download=True)"
-    if not available("mnist", root):
-        _fetch(download, str(root))
+    files = [file for file, (_, md5) in MNIST_FILES.items() if md5]
+    pixels = _read_or_fetch(
+        lambda: _mnist_pixels(root), lambda: _fetch_into(Path(root, "MNIST/raw"), files, download)
+    )
+    train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels)
+    n_valid = len(test)  # the last 10 000 training images
+    return split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+
+
+def _mnist_pixels(root: str | Path) -> list[np.ndarray]:
+    """The training and the test images."""
     if not available("mnist", root):
         raise _missing("MNIST", list(MNIST_FILES), root)
-    pixels = {}
+    pixels = []
     for file, (count, md5) in MNIST_FILES.items():
         if md5 is None:
             continue
         path = find(file, root)
-        pixels[file] = read_idx(path, md5)
-        if len(pixels[file]) != count:
-            raise UserError(f"{path} holds {len(pixels[file]):,} images, not {count:,}")
-    train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels.values())
-    n_valid = len(test)  # the last 10 000 training images
-    return split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+        pixels.append(read_idx(path, md5))
+        if len(pixels[-1]) != count:
+            raise UserError(f"{path} holds {len(pixels[-1]):,} images, not {count:,}")
+    return pixels
 
 
 def _larochelle(root: str | Path) -> Images:
@@ -233,29 +280,14 @@ def _larochelle(root: str | Path) -> Images:
 
 def _omniglot(root: str | Path, binarization: str) -> Images:
     """The 28x28 chardata.mat of Burda et al., split and binarized as the paper's code does."""
-    from scipy.io import loadmat
-
-    path = find("chardata.mat", root)
-    if path is None:
-        target = Path(root) / "omniglot" / "chardata.mat"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")  # renamed when whole, so that no half file is found
-        program = "import sys, urllib.request as u; u.urlretrieve(sys.argv[1], sys.argv[2])"
-        _fetch(program, OMNIGLOT_URL, str(part))
-        if part.is_file():
-            part.replace(target)
-        path = find("chardata.mat", root)
-    if path is None:
-        raise _missing("Omniglot", ["chardata.mat"], root)
-    try:
-        mat = loadmat(path)
-        # stored by columns: each image is transposed on the way
-        train, test = (
-            mat[k].T.reshape(-1, 28, 28).transpose(0, 2, 1).reshape(-1, 784).astype(float)
-            for k in ("data", "testdata")
-        )
-    except Exception as error:  # scipy says whatever comes first
-        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    download = (
+        "import sys, urllib.request; "
+        "urllib.request.urlretrieve(sys.argv[2], sys.argv[1] + '/chardata.mat')"
+    )
+    train, test = _read_or_fetch(
+        lambda: _omniglot_pixels(root),
+        lambda: _fetch_into(Path(root, "omniglot"), ["chardata.mat"], download, OMNIGLOT_URL),
+    )
     if binarization == "static":
         draw = np.random.RandomState(5)
         train, test = (draw.rand(*p.shape) < p for p in (train, test))
@@ -263,6 +295,25 @@ def _omniglot(root: str | Path, binarization: str) -> Images:
     n_valid = round(len(train) * 1_345 / 24_345)
     splits = [torch.from_numpy(s.astype(float)) for s in (train[:-n_valid], train[-n_valid:], test)]
     return split("omniglot", *splits, binarization)
+
+
+def _omniglot_pixels(root: str | Path) -> list[np.ndarray]:
+    """The training and the test images' intensities, [N, 784]."""
+    from scipy.io import loadmat
+
+    path = find("chardata.mat", root)
+    if path is None:
+        raise _missing("Omniglot", ["chardata.mat"], root)
+    try:
+        mat = loadmat(path)
+        # stored by columns: each image is transposed on the way
+        return [
+            mat[k].T.reshape(-1, 28, 28).transpose(0, 2, 1).reshape(-1, 784).astype(float)
+            for k in ("data", "testdata")
+        ]
+    except Exception as error:  # scipy says whatever comes first
+        why = str(error).splitlines()[0]
+        raise Damaged(f"{path} is damaged or truncated ({why})") from None
 
 
 def _digits(root: str | Path, binarization: str) -> Images:

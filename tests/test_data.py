@@ -3,13 +3,14 @@
 import gzip
 import hashlib
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from experiments import data
-from experiments.config import UserError
+from experiments.errors import UserError
 from relax.replicas import Streams
 
 
@@ -97,6 +98,75 @@ def test_another_file_of_the_same_size_is_refused(tmp_path, small_mnist):
     write(tmp_path, changed)
     with pytest.raises(UserError, match="md5"):
         data.load("mnist", tmp_path)
+
+
+@pytest.fixture
+def download(monkeypatch, small_mnist):
+    """A network that works: downloads bring good files, also into torchvision's layout."""
+    count = []
+
+    def fetch(program, folder, *arguments):
+        count.append(folder)
+        write(Path(folder) / "MNIST" / "raw", small_mnist)
+
+    monkeypatch.setattr(data, "_fetch", fetch)
+    return count
+
+
+HARMS = {
+    "empty": lambda raw: b"",
+    "half": lambda raw: raw[: len(raw) // 2],
+    "a page of the hotel's": lambda raw: b"<html>" * 9,
+    "too long": lambda raw: raw + b"x",
+}
+
+
+@pytest.mark.parametrize("layout", ["", "MNIST/raw"])
+@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_damaged_file_is_fetched_again(tmp_path, small_mnist, download, layout, gz, harm):
+    write(tmp_path / "good", small_mnist)
+    write(tmp_path / "bad" / layout, small_mnist, gz)
+    file = tmp_path / "bad" / layout / ("t10k-images-idx3-ubyte" + ".gz" * gz)
+    file.write_bytes(harm(file.read_bytes()))
+    found = data.load("mnist", tmp_path / "bad")
+    assert len(download) == 1
+    assert torch.equal(found.test, data.load("mnist", tmp_path / "good").test)
+    assert {path.name for path in (tmp_path / "bad/MNIST/raw").iterdir()} >= set(small_mnist)
+    assert not [path for path in tmp_path.rglob("tmp*") if path.is_dir()]
+
+
+def test_a_damaged_file_of_somebody_elses_folder_stays(
+    tmp_path, small_mnist, download, monkeypatch
+):
+    monkeypatch.setenv("RELAX_DATA", str(tmp_path / "theirs"))
+    write(tmp_path / "theirs", {name: b"" for name in small_mnist})
+    assert len(data.load("mnist", tmp_path / "ours").train) == 20
+    assert all(path.read_bytes() == b"" for path in (tmp_path / "theirs").iterdir())
+
+
+def test_other_images_are_not_replaced(tmp_path, small_mnist, download):
+    """Fashion-MNIST under MNIST's names is somebody's work, and not a torn download."""
+    changed = {name: raw[:-1] + bytes([raw[-1] ^ 1]) for name, raw in small_mnist.items()}
+    write(tmp_path / "MNIST" / "raw", changed)
+    with pytest.raises(UserError, match="md5"):
+        data.load("mnist", tmp_path)
+    assert not download
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + b"\0" * 50])
+def test_a_damaged_omniglot_is_fetched_again(tmp_path, monkeypatch, no_download, content):
+    from scipy.io import savemat
+
+    def fetch(program, folder, *arguments):
+        pixels = {"data": np.zeros((784, 40)), "testdata": np.zeros((784, 20))}
+        savemat(Path(folder) / "chardata.mat", pixels)
+
+    (tmp_path / "chardata.mat").write_bytes(content)
+    with pytest.raises(UserError, match=r"chardata.mat is damaged.*a new download failed"):
+        data.load("omniglot", tmp_path)
+    monkeypatch.setattr(data, "_fetch", fetch)
+    assert len(data.load("omniglot", tmp_path).test) == 20
 
 
 def test_labels_in_the_images_place_are_refused(tmp_path, small_mnist):

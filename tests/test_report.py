@@ -1,7 +1,10 @@
 """The report: the same bytes twice, what is missing said and nothing else changed, one rule."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
@@ -15,8 +18,9 @@ from scripts.report.__main__ import MARKS, main, report, small_table, with_table
 from scripts.report.claims import Cell, Claim, Interval, difference, mean, paired, share
 from scripts.report.page import page
 from scripts.report.read import NOT_RUN, Results, markdown, number, took
+from tests.helpers import committed, export_index
 
-ROOT = Path(__file__).parent.parent
+ROOT = committed() or Path(__file__).parent.parent
 FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
 
 
@@ -39,12 +43,29 @@ def whole(copy) -> tuple[Results, str]:
 # ---- what is committed ----
 
 
+@pytest.mark.skipif(not committed(), reason="only git knows what is committed")
 def test_the_committed_pages_are_those_of_the_committed_results(whole):
-    """Where this fails: make report."""
+    """Where this fails: make report, then git add README.md results."""
     results, text = whole
     assert text == (ROOT / "results/README.md").read_text()
     front = (ROOT / "README.md").read_text()
     assert with_table(front, small_table(results)) == front
+
+
+def test_somebody_s_own_run_does_not_make_the_pages_old(tmp_path):
+    """What is compared is what git holds, whatever `make reproduce-toy` left in the tree."""
+    tree, found = tmp_path / "tree", tmp_path / "found"
+    assert not export_index(tmp_path, found)  # no repository
+    (tree / "results").mkdir(parents=True)
+    (tree / "README.md").write_text("committed")
+    (tree / "results" / "summary.csv").write_text("committed")
+    for words in (["init", "-q"], ["add", "README.md", "results"]):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+    (tree / "results" / "summary.csv").write_text("my own")
+    (tree / "results" / "more.csv").write_text("my own")
+    assert export_index(tree, found)
+    files = [path for path in found.rglob("*") if path.is_file()]
+    assert len(files) == 2 and {path.read_text() for path in files} == {"committed"}
 
 
 def test_twice_gives_the_same_bytes(tmp_path):
@@ -57,6 +78,19 @@ def test_twice_gives_the_same_bytes(tmp_path):
         main(root, front)
         files = (root / "README.md", root / "report.html", front)
         written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+
+
+def test_the_bytes_do_not_depend_on_the_locale(tmp_path):
+    shutil.copytree(ROOT / "results" / "paper", tmp_path / "results" / "paper")
+    front = tmp_path / "README.md"
+    front.write_text(FRONT + "\u00b1\n", encoding="utf-8")
+    written = []
+    for plain in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        command = [sys.executable, "-m", "scripts.report", tmp_path / "results"]
+        tree = Path(__file__).parents[1]
+        subprocess.run(command, cwd=tree, env=os.environ | plain, check=True, timeout=100)
+        written.append([front.read_bytes(), (tmp_path / "results" / "README.md").read_bytes()])
     assert written[0] == written[1]
 
 

@@ -72,7 +72,8 @@ class Mdp:
 
 
 def config(discrete: bool, of: list[str], **changes) -> Rl:
-    env = Env(name="mdp", steps=STEPS, discrete=discrete, variance=Variance(of=of))
+    same_kind = "CartPole-v1" if discrete else "Pendulum-v1"  # of actions as the Mdp's
+    env = Env(name="mdp", id=same_kind, steps=STEPS, variance=Variance(of=of))
     same = {"filtered": False, "previous": False, "continuous_hidden": [], "hidden": []}
     return Rl(env=env, gamma=GAMMA, frames=1, mode="variance", **{**same, **changes})
 
@@ -226,7 +227,7 @@ def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
     """A run on a real environment, small enough for a test."""
     kinds = {
         True: Env(steps=30, variance=Variance(3, 1, 6, ["a2c", "relax"])),
-        False: Env("pendulum", "InvertedPendulum-v4", 30, 950.0, False, True),
+        False: Env("pendulum", "InvertedPendulum-v4", 30, 950.0, True),
     }
     if not discrete:
         pytest.importorskip("mujoco")
@@ -496,13 +497,13 @@ def test_measuring_does_not_touch_the_training():
     ("changes", "message"),
     [
         (
-            {"env": Env(discrete=False), "estimators": {"relax": {}}},
+            {"env": Env(id="Pendulum-v1"), "estimators": {"relax": {}}},
             "not for the continuous actions",
         ),
         ({"estimators": {"lax": {}}}, "not for the discrete actions"),
         (
             {
-                "env": Env("pendulum", steps=1000, discrete=False),
+                "env": Env("pendulum", "Pendulum-v1", 1000),
                 "estimators": {"a2c": {}},
                 "batch": 500,
             },
@@ -519,6 +520,19 @@ def test_bad_input_is_one_line(changes, message):
     with pytest.raises(UserError, match=message) as error:
         Rl(**settings).check()
     assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_of_version_1_is_read_as_meant(tmp_path):
+    """There env.discrete was a setting; one that contradicts the action space is refused."""
+    made = small(True, "relax").config
+    made.runs, made.frames = str(tmp_path), 40
+    path = train(made, "relax", arm("relax", {}, made)[1])
+    old = json.loads((path / "config.json").read_text())
+    assert old["env"]["discrete"] is True  # as version 1 wrote it
+    old["env"]["discrete"] = False
+    (path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match="env.discrete=False there, True here"):
+        train(made, "relax", arm("relax", {}, made)[1])
 
 
 def test_seeds_of_counts_the_episodes_begun():

@@ -6,8 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import relax as rx
 from experiments import data
@@ -15,7 +17,7 @@ from experiments.config import UserError
 from experiments.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
-from experiments.vae import evaluate, plan, reference
+from experiments.vae import evaluate, pictures, plan, reference
 from experiments.vae import train as training
 from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS, hard_pass
@@ -371,6 +373,24 @@ def test_all_estimators_at_the_same_weights(run_dirs, digits, monkeypatch):
     terms = (case / "terms.csv").read_text().split()[1:]
     assert sum(int(line.split(",")[4]) for line in terms) == 100
     vae_figures.main("test", Path(places["results"]))
+
+
+def test_pictures_do_not_need_the_user_s_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    pictures.write_png(tmp_path / "a.png", torch.tensor([[0.0, 0.5], [2.0, 1.0]]), scale=2)
+    found = np.asarray(Image.open(tmp_path / "a.png"))
+    assert found.tolist() == [[0, 0, 128, 128]] * 2 + [[255, 255, 255, 255]] * 2
+
+
+def test_a_picture_that_fails_does_not_end_training(run_dirs, digits, monkeypatch, capsys):
+    def write_png(*arguments):
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(pictures, "write_png", write_png)
+    settings = config(run_dirs, pictures=True)
+    training.train(settings, "relax", digits)
+    assert list(Path(settings.runs).rglob("summary.json"))
+    assert capsys.readouterr().out.count("no pictures (RuntimeError: no display)") == 1
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments import envs
 from experiments.config import Experiment, UserError, check, known, overlay, positive
 
 
@@ -30,11 +31,15 @@ class Env:
     id: str = "CartPole-v1"  # gymnasium's
     steps: int = 200  # the clock cuts an episode here
     solved: float = 195.0
-    discrete: bool = True
     rescale: bool = False  # continuous actions: [-1, 1] is spread over the action space
     rates: dict[str, Any] = field(default_factory=dict)  # per estimator: the best of its grid
     grid: dict[str, Any] = field(default_factory=dict)  # per estimator: what mode=grid runs
     variance: Variance = field(default_factory=Variance)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether an action is one of n; the environment's action space says so."""
+        return envs.discrete(self.id)
 
 
 @dataclass

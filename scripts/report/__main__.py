@@ -23,7 +23,8 @@ this folder; no number and no verdict on our side is typed in. The paper's are k
 [paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
 natural. A wall time is that of one process, which trains all seeds of an estimator side by side.
 Most runs shared their machine with others, so wall times say what to expect and not which
-estimator is faster: for that see Speed. The same as one page to keep: [report.html](report.html).
+estimator is faster: for that see Speed; a run that repeats the same numbers leaves the time of the
+first. `make report` also writes the same as one page to keep, report.html.
 """
 MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
 DIFFERENCES = Path(__file__).with_name("differences.md")
@@ -42,7 +43,7 @@ def report(results: Results) -> str:
         counted(everything),
         overview(everything),
         *(section(results, claims) for claims, section in families),
-        DIFFERENCES.read_text(),
+        DIFFERENCES.read_text(encoding="utf-8"),
         extras.section(results),
     ]
     return "\n".join(parts)
@@ -71,7 +72,9 @@ def main(root: Path, front: Path) -> None:
     write_whole(root / "report.html", page(text, root).encode())
     print(f"{root / 'README.md'}\n{root / 'report.html'}")
     if front.exists():
-        write_whole(front, with_table(front.read_text(), small_table(results)).encode())
+        write_whole(
+            front, with_table(front.read_text(encoding="utf-8"), small_table(results)).encode()
+        )
 
 
 if __name__ == "__main__":
