@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -38,6 +40,9 @@ MNIST_FILES = {  # file -> number of images, md5 of the uncompressed file (None:
     "t10k-labels-idx1-ubyte": (10_000, None),
 }
 LAROCHELLE_FILES = {f"binarized_mnist_{s}.amat": s for s in ("train", "valid", "test")}
+SMALL_FILES = ("images_background_small1.zip", "images_background_small2.zip")
+SMALL_URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+SMALL_VALID, SMALL_TEST = (17, 18), (19, 20)  # drawers; 1 to 16 are for training
 OMNIGLOT_URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"
 
 
@@ -140,6 +145,7 @@ def available(name: str, root: str | Path = "data") -> bool:
     wanted = {
         "mnist": [f for f, (_, md5) in MNIST_FILES.items() if md5],
         "omniglot": ["chardata.mat"],
+        "omniglot_small": list(SMALL_FILES),
         "digits": [],
     }[name]
     return all(find(f, root) for f in wanted)
@@ -316,6 +322,58 @@ def _omniglot_pixels(root: str | Path) -> list[np.ndarray]:
         raise Damaged(f"{path} is damaged or truncated ({why})") from None
 
 
+def _omniglot_small(root: str | Path, binarization: str) -> Images:
+    """The official small background sets 1 and 2: 242 characters by 20 drawers, 4 840 images.
+
+    Two alphabets are in both sets and count once. The splits are by drawer, so that nobody's
+    drawing of a character is in two of them. Not comparable with the numbers of `omniglot`.
+    """
+    download = (
+        "import sys, urllib.request\n"
+        "for file in sys.argv[3:]:\n"
+        "    urllib.request.urlretrieve(sys.argv[2] + file, sys.argv[1] + '/' + file)"
+    )
+    pixels, drawers = _read_or_fetch(
+        lambda: _small_pixels(root),
+        lambda: _fetch_into(
+            Path(root, "omniglot"), list(SMALL_FILES), download, SMALL_URL, *SMALL_FILES
+        ),
+    )
+    valid, test = (torch.isin(drawers, torch.tensor(who)) for who in (SMALL_VALID, SMALL_TEST))
+    return split(
+        "omniglot_small", pixels[~valid & ~test], pixels[valid], pixels[test], binarization
+    )
+
+
+def _small_pixels(root: str | Path) -> tuple[Tensor, Tensor]:
+    """Intensities [N, 784] and the drawer of each, in the order of alphabet, character, drawer."""
+    drawings: dict[str, np.ndarray] = {}
+    for file in SMALL_FILES:
+        path = find(file, root)
+        if path is None:
+            raise _missing("The small Omniglot", list(SMALL_FILES), root)
+        try:
+            with ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if name.endswith(".png"):
+                        drawing = name.partition("/")[2]  # alphabet/character/image
+                        drawings[drawing] = _shrunk(archive.read(name))
+        except (BadZipFile, OSError, zlib.error) as error:
+            raise Damaged(f"{path} is damaged or truncated ({error})") from None
+    names = sorted(drawings)
+    pixels = torch.from_numpy(np.stack([drawings[name] for name in names]))
+    return pixels, torch.tensor([int(Path(name).stem.split("_")[1]) for name in names])
+
+
+def _shrunk(png: bytes) -> np.ndarray:
+    """A drawing of 105x105, black on white, as 28x28 intensities of ink: the mean over areas."""
+    from PIL import Image
+
+    ink = 1 - np.asarray(Image.open(io.BytesIO(png)).convert("L")) / 255
+    fine = ink.repeat(4, 0).repeat(4, 1)  # 420 = 28 * 15 pixels a side
+    return fine.reshape(28, 15, 28, 15).mean((1, 3)).reshape(-1)
+
+
 def _digits(root: str | Path, binarization: str) -> Images:
     """scikit-learn's 1 797 digits of 8x8, the stand-in that needs no file."""
     from sklearn.datasets import load_digits
@@ -340,4 +398,9 @@ def split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: s
 
 
 # name -> (root, binarization) -> Images; another data set is another row
-MAKERS = {"mnist": _mnist, "omniglot": _omniglot, "digits": _digits}
+MAKERS = {
+    "mnist": _mnist,
+    "omniglot": _omniglot,
+    "omniglot_small": _omniglot_small,
+    "digits": _digits,
+}
