@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format certify bench compare reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test lint format certify bench gpu compare reproduce-toy reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -75,6 +75,9 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 
 bench: $(READY) ## 2 to 5 min | time every step beside plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
+
+gpu: $(READY) ## 10 min to hours | tests, benchmark and long VAE runs on a GPU (ARGS='--minutes 60')
+	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
 	$(PY) -m scripts.compare $(ARGS)
