@@ -42,7 +42,7 @@ def discrete(name: str) -> bool:
 
 def gym_make(name: str, steps: int, **options):
     """gymnasium.make; whatever fails is reported in one line."""
-    extra = "pip install -e '.[experiments]' brings the environments"
+    extra = "pip install -e '.[experiments]' brings those of the paper"
     try:
         import gymnasium
     except ImportError as error:
@@ -58,7 +58,9 @@ def gym_make(name: str, steps: int, **options):
                 name, max_episode_steps=steps, disable_env_checker=True, **options
             )
         except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-            raise UserError(f"env.id={name} needs a package that is missing: {extra}") from error
+            raise UserError(
+                f"env.id={name} needs a package that is missing ({_reason(error)}); {extra}"
+            ) from error
         except gymnasium.error.Error as error:
             raise UserError(f"env.id={name} is not an environment of gymnasium: {error}") from error
         except Exception as error:  # an environment's own code may fail in any way

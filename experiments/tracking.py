@@ -269,7 +269,7 @@ def _logged_in() -> bool:
         wandb.setup(settings=wandb.Settings(silent=True))
         return wandb.login(prompt=False, verify=False)
     except Exception as error:
-        print(f"W&B is not logged in: {_first_line(error)}", flush=True)
+        print(f"W&B is not logged in: {_in_one_line(error)}", flush=True)
         return False
 
 
@@ -278,8 +278,8 @@ def wandb_folder(runs: Path) -> Path:
     return Path(os.environ.get("WANDB_DIR") or runs) / "wandb"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def import_wandb():
@@ -427,7 +427,7 @@ class _Mirror:
         """Once: whatever fails after that fails for the same reason."""
         if not self._told:
             print(
-                f"W&B could not {what} ({_first_line(error)}); metrics.csv has everything",
+                f"W&B could not {what} ({_in_one_line(error)}); metrics.csv has everything",
                 flush=True,
             )
         self._told = True

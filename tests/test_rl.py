@@ -509,6 +509,10 @@ def test_measuring_does_not_touch_the_training():
             },
             "shorter than",
         ),
+        (
+            {"env": Env(id="Pendulum-v1", rates={"a2c": {"lr": [0.1], "scale": [1.0]}})},
+            "has scale for a2c.*continuous actions of Pendulum-v1; start from env=own",
+        ),
         ({"estimators": {"relax": {"rate": 1}}}, "rate"),
         ({"estimators": {"relax": {"lr": [-1.0]}}}, "lr"),
         ({"frames": 0}, "frames"),
