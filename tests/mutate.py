@@ -31,28 +31,26 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "hydra", "matplotlib.pyplot", "scipy.stats", "gymnasium", "wandb", "pytest")
 PATIENCE = 600  # seconds for one mutant; a mutant that hangs the tests is killed
-# The tests that are about a file, as patterns below tests/; the first entry that fits counts.
+# The tests that are about a file, as patterns below tests/, quick ones first. The first entry that
+# fits counts.
 WATCHING = {
-    "relax/": "estimat* objectives diagnostics replicas zoo identities speed",
-    "experiments/vae/layer.py": "layer",
+    "relax/replicas.py": "estimates replicas speed",
+    "relax/": "estimates objectives diagnostics identities zoo",
+    "experiments/vae/layer.py": "comparison layer",
     "experiments/vae/race.py": "comparison layer",
-    "experiments/vae/": "vae*",
-    "experiments/rl/": "rl*",
-    "experiments/toy/": "toy*",
+    "experiments/vae/": "vae_* vae",
+    "experiments/rl/": "rl_* rl",
+    "experiments/toy/": "toy_* toy",
     "experiments/compare.py": "comparison layer",
     "experiments/contestants.py": "comparison layer",
     "experiments/data.py": "data",
     "experiments/envs.py": "envs",
     "experiments/tracking.py": "tracking smoke",
     "experiments/ranks.py": "sweeps",
-    "experiments/config.py": "config* toy*",
     "experiments/": "config* checkpoint",
-    "scripts/compare_figures.py": "comparison layer",
-    "scripts/vae_figures.py": "figures* vae*",
-    "scripts/rl_figures.py": "figures* rl*",
-    "scripts/toy_figures.py": "figures* toy*",
+    "scripts/compare_figures.py": "figures_compare",
     "scripts/sweep.py": "sweeps",
-    "scripts/": "figures* report*",
+    "scripts/": "figures_* report*",
 }
 
 
