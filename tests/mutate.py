@@ -5,8 +5,8 @@
 Applies the mutants of tests/mutations/*.toml one at a time, to a copy of the checkout, and runs the
 tests that could notice. WORD keeps the mutants whose file or description contains one of them. A
 mutant that no test kills is printed as SURVIVED and makes the exit status 1; one whose old text is
-no longer in its file, once, is printed as STALE: rewrite it or delete it. ERROR: the tests could
-not be run.
+no longer in its file, once, is printed as STALE: rewrite it or delete it. Before the first mutant
+of a group of files its tests are run without one, and must pass.
 
 Files are changed in the copy alone, so an interrupted run leaves nothing behind in the checkout.
 Each mutant is tested in a fork of a process that has imported the libraries but none of our code.
@@ -20,6 +20,7 @@ import importlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -119,36 +120,53 @@ def run_tests(place: Path, tests: list[str], told) -> None:
         os.dup2(null.fileno(), 2)
         options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--rootdir={place}"]
         status = pytest.main([*options, *tests], plugins=[first])
-    told.send((status == 0 or bool(first.node), first.node))
+    told.send((status == 0 or first.node != "", first.node))
+
+
+def first_failure(place: Path, tests: list[str]) -> str:
+    """The first test that fails in the copy; empty where none does.
+
+    Raises RuntimeError where the tests could not be run.
+    """
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    child = fork.Process(target=run_tests, args=(place, tests, there))
+    child.start()
+    there.close()
+    try:
+        if not here.poll(PATIENCE):
+            return f"no end within {PATIENCE} s"
+        good, failure = here.recv()
+    except EOFError:
+        good, failure = False, ""
+    finally:
+        child.join(5)
+        if child.is_alive():
+            os.killpg(child.pid, signal.SIGKILL)
+        child.join()
+    if not good:
+        raise RuntimeError(f"the tests could not be run: {' '.join(tests)}")
+    return failure
 
 
 def verdict(mutant: Mutant, place: Path) -> tuple[str, str]:
-    """killed, SURVIVED, STALE or ERROR, and what killed it."""
+    """killed, SURVIVED or STALE, and what killed it."""
     if stale(mutant):
         return "STALE", ""
     file = place / mutant.file
     kept = file.read_text()
     file.write_text(kept.replace(mutant.old, mutant.new))
-    fork = multiprocessing.get_context("fork")
-    here, there = fork.Pipe(duplex=False)
-    child = fork.Process(target=run_tests, args=(place, tests_for(mutant.file), there))
     try:
-        child.start()
-        there.close()
-        if not here.poll(PATIENCE):
-            return "killed", f"no end within {PATIENCE} s"
-        good, killer = here.recv()
-        return ("killed" if killer else "SURVIVED" if good else "ERROR"), killer
-    except EOFError:
-        return "ERROR", "the process died"
+        killer = first_failure(place, tests_for(mutant.file))
     finally:
-        if child.is_alive():
-            child.join(5)
-        if child.is_alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, 9)
-        child.join()
         file.write_text(kept)
+    return "killed" if killer else "SURVIVED", killer
+
+
+def must_pass(place: Path, tests: list[str]) -> None:
+    """Leave where the tests fail without a mutant: they would kill every one."""
+    if failure := first_failure(place, tests):
+        sys.exit(f"{failure} fails without a mutant")
 
 
 def main() -> None:
@@ -166,10 +184,13 @@ def main() -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they want to be imported after pytest
     for name in LIBRARIES:
         importlib.import_module(name)
-    counts = {"killed": 0, "SURVIVED": 0, "STALE": 0, "ERROR": 0}
+    counts, passed = {"killed": 0, "SURVIVED": 0, "STALE": 0}, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy_checkout(Path(folder))
         for mutant in chosen:
+            if (tests := tests_for(mutant.file)) not in passed:
+                must_pass(Path(folder), tests)
+                passed.append(tests)
             begun = perf_counter()
             word, killer = verdict(mutant, Path(folder))
             counts[word] += 1
@@ -177,7 +198,7 @@ def main() -> None:
             seconds = perf_counter() - begun
             print(f"{word} | {mutant.file} | {mutant.name}{by} | {seconds:.0f} s", flush=True)
     print(", ".join(f"{count} {word}" for word, count in counts.items()))
-    sys.exit(bool(counts["SURVIVED"] or counts["ERROR"]))
+    sys.exit(bool(counts["SURVIVED"]))
 
 
 if __name__ == "__main__":
