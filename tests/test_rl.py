@@ -22,6 +22,8 @@ from experiments.rl.networks import ACTIVATIONS, Network, glorot
 from experiments.rl.report import ratio, restricted
 from experiments.rl.rollout import Batch, Observer, advantages, collect, discount, seeds_of
 from experiments.rl.variance import log_variance
+from scripts import rl_figures
+from scripts.torture import victims
 from tests.policies import made_batch, small
 
 ROOT = Path(__file__).parents[1]
@@ -535,18 +537,18 @@ def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
     assert {"a2c.csv", "relax.csv", "a2c-solved.csv", "summary.csv"} <= {
         file.name for file in case.iterdir()
     }
-    drawn = command("scripts.rl_figures", "smoke", "--results", str(tmp_path / "results"))
-    assert drawn.returncode == 0, drawn.stderr
+    rl_figures.main("smoke", tmp_path / "results")
     assert (tmp_path / "results" / "figures" / "rl-smoke-cartpole.png").stat().st_size > 10_000
     table = (case.parent / "solve.csv").read_text().splitlines()
     assert table[0].startswith("case,estimator,seeds") and len(table) == 3
 
 
-def test_a_wrong_estimator_ends_in_one_line(run_dirs):
-    found = command("experiments.rl", "preset=rl/smoke", "env=pendulum", *run_dirs)
-    assert found.returncode == 2
-    assert "not for the continuous actions of pendulum" in found.stderr
-    assert "Traceback" not in found.stderr
+def test_a_wrong_estimator_ends_in_one_line(tmp_path):
+    victims.prepare()
+    assert victims.run("rl", tmp_path / "run", "env=pendulum") == 2
+    told = victims.told(tmp_path / "run")
+    assert "not for the continuous actions of pendulum" in told
+    assert "Traceback" not in told
 
 
 def test_the_ratio_and_its_interval():
