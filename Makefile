@@ -13,7 +13,8 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format certify bench gpu compare reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test mutants lint format certify bench gpu compare \
+	reproduce-toy reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -60,6 +61,9 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 
 test: $(READY) ## 5 to 12 min | run the tests but the slow ones (these: make test ARGS='-m slow')
 	$(PY) -m pytest -q -m "not slow" $(ARGS)
+
+mutants: $(READY) ## 1 h | would the tests notice? (some mutants: make mutants ARGS='evaluate rollout')
+	$(PY) tests/mutate.py $(ARGS)
 
 lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
 	.venv/bin/ruff check .

@@ -30,6 +30,7 @@ import torch
 
 from experiments.errors import Interrupted, UserError, check, stop_signals
 from experiments.files import disk_errors, take_lock, write_whole
+from experiments.version1 import upgraded
 
 RECORDS = ("metrics.csv", "media.jsonl")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")
@@ -123,7 +124,7 @@ class RunFolder:
                 old = json.loads(file.read_text())
             except ValueError:
                 raise UserError(f"{file} is damaged; start the run again with fresh=true") from None
-            there, here = _flat(old), _flat(self.config)
+            there, here = _flat(upgraded(old, self.config)), _flat(self.config)
             differences = [
                 f"{key}={there.get(key, 'not set')} there, {here.get(key, 'not set')} here"
                 for key in sorted(there.keys() | here.keys())
@@ -202,7 +203,7 @@ class RunFolder:
         if hashlib.sha256(body).digest() != digest:
             raise ValueError("damaged or not a checkpoint of this program")
         payload = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        if payload["config"] != self._identity():
+        if _sorted(upgraded(json.loads(payload["config"]), self.config)) != self._identity():
             raise ValueError("it belongs to a run with other settings")
         for name, length in payload["records"].items():
             if length and not (self.path / name).exists():
@@ -219,7 +220,7 @@ class RunFolder:
 
     def _identity(self) -> str:
         kept = {key: value for key, value in self.config.items() if key not in self.free}
-        return json.dumps(kept, sort_keys=True)
+        return _sorted(kept)
 
     @property
     def due(self) -> bool:
@@ -292,6 +293,10 @@ class RunFolder:
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
+
+
+def _sorted(config: dict[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True)
 
 
 def _why(error: Exception) -> str:

@@ -126,13 +126,15 @@ def settings(
 ) -> dict[str, Any]:
     """Everything that decides what one estimator's run computes, as plain values (config.json).
 
+    own: the estimator's settings. They get a place of their own, as on the command line, so that
+        `estimators.relax.hidden` and a family's `hidden` are two settings.
     without: names of settings that do not matter to this run.
     """
     ignored = {*BOOKKEEPING, *without}
     everything = {key: value for key, value in asdict(config).items() if key not in ignored}
-    del everything["estimators"]
+    everything["estimators"] = {estimator: asdict(own) if is_dataclass(own) else own}
     everything["device"] = device(config.device).type
-    return {"estimator": estimator, **(asdict(own) if is_dataclass(own) else own), **everything}
+    return {"estimator": estimator, **everything}
 
 
 def run_path(config: Experiment, family: str, case: str, estimator: str) -> Path:

@@ -17,11 +17,14 @@ from experiments.rl.config import CONTINUOUS, DISCRETE, Env, Rl, Variance, arm
 from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
 from experiments.rl.gradients import buckets, mean_squared_norm, squared_norm
-from experiments.rl.loop import Run, Scores, replicas_of, train
+from experiments.rl.loop import Run, Scores, train
 from experiments.rl.networks import ACTIVATIONS, Network, glorot
 from experiments.rl.report import ratio, restricted
 from experiments.rl.rollout import Batch, Observer, advantages, collect, discount, seeds_of
 from experiments.rl.variance import log_variance
+from scripts import rl_figures
+from scripts.torture import victims
+from tests.policies import made_batch, small
 
 ROOT = Path(__file__).parents[1]
 STEPS, STATES, GAMMA = 3, 2, 0.9
@@ -223,28 +226,6 @@ def test_return_to_go_without_discount_is_the_gradient_of_the_return(float64, mo
 # ---- one gradient per episode ----
 
 
-def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
-    """A run on a real environment, small enough for a test."""
-    kinds = {
-        True: Env(steps=30, variance=Variance(3, 1, 6, ["a2c", "relax"])),
-        False: Env("pendulum", "InvertedPendulum-v4", 30, 950.0, True),
-    }
-    if not discrete:
-        pytest.importorskip("mujoco")
-    settings = {
-        "batch": 60,
-        "value_steps": 2,
-        "continuous_hidden": [8, 8],
-        "frames": 10_000,
-        "clip": False,
-        "kl": 0.0,
-    }
-    made = Rl(env=kinds[discrete], seeds=seeds, estimators={name: {}}, **{**settings, **changes})
-    made.check()
-    own = arm(name, {}, made)[1]
-    return Run(made, name, own, replicas_of(made, own))
-
-
 def test_the_written_out_chain_rule_is_autograds_discrete(float64):
     run = small(True, "relax", seeds=3)
     learner, batch = run.learner, run.play(torch.ones(3, dtype=torch.bool))
@@ -345,13 +326,6 @@ def test_the_actions_are_those_of_the_replayed_policy(float64):
 
 
 # ---- returns, advantages, filter, scores ----
-
-
-def made_batch(reward, last, terminated) -> Batch:
-    reward = torch.tensor(reward, dtype=torch.float64)
-    empty = torch.zeros(*reward.shape, 1)
-    flags = torch.tensor(terminated), torch.tensor(last)
-    return Batch(empty, empty, rx.Noise(empty), reward, *flags, empty, None)
 
 
 def test_returns_stop_at_the_end_of_an_episode(float64):
@@ -581,18 +555,18 @@ def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
     assert {"a2c.csv", "relax.csv", "a2c-solved.csv", "summary.csv"} <= {
         file.name for file in case.iterdir()
     }
-    drawn = command("scripts.rl_figures", "smoke", "--results", str(tmp_path / "results"))
-    assert drawn.returncode == 0, drawn.stderr
+    rl_figures.main("smoke", tmp_path / "results")
     assert (tmp_path / "results" / "figures" / "rl-smoke-cartpole.png").stat().st_size > 10_000
     table = (case.parent / "solve.csv").read_text().splitlines()
     assert table[0].startswith("case,estimator,seeds") and len(table) == 3
 
 
-def test_a_wrong_estimator_ends_in_one_line(run_dirs):
-    found = command("experiments.rl", "preset=rl/smoke", "env=pendulum", *run_dirs)
-    assert found.returncode == 2
-    assert "not for the continuous actions of pendulum" in found.stderr
-    assert "Traceback" not in found.stderr
+def test_a_wrong_estimator_ends_in_one_line(tmp_path):
+    victims.prepare()
+    assert victims.run("rl", tmp_path / "run", "env=pendulum") == 2
+    told = victims.told(tmp_path / "run")
+    assert "not for the continuous actions of pendulum" in told
+    assert "Traceback" not in told
 
 
 def test_the_ratio_and_its_interval():

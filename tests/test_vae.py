@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,43 +18,14 @@ from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
 from experiments.vae import evaluate, pictures, plan, reference
 from experiments.vae import train as training
-from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS, hard_pass
-from experiments.vae.models import MODELS, VAE, OnePass, log_prob_and_slope
+from experiments.vae.models import MODELS, OnePass, log_prob_and_slope
 from experiments.vae.step import Step
 from relax.replicas import Streams
 from scripts import vae_figures
+from tests.vaes import BATCH, LATENTS, batch, config, make, stream
 
 ROOT = Path(__file__).parents[1]
-PIXELS, LATENTS, BATCH = 9, 4, 3
-
-
-def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **settings):
-    """A small model and estimator, every parameter away from its start."""
-    generators = [torch.Generator().manual_seed(0 if same else i) for i in range(replicas)]
-    mean = torch.linspace(0.1, 0.8, pixels)
-    vae = VAE(model, mean, latents, 5, generators)
-    if "hidden" in SETTINGS[name].__dataclass_fields__:
-        settings.setdefault("hidden", 6)
-    method = METHODS[name](vae, SETTINGS[name](**settings), generators)
-    noise = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for p in [*vae.parameters(), *method.parameters()]:
-            p += 0.4 * torch.randn(p.shape[1:], generator=noise)
-    return method
-
-
-def batch(replicas=2, rows=BATCH, pixels=PIXELS, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(replicas, rows, pixels, generator=generator) < 0.4).to(
-        torch.get_default_dtype()
-    )
-
-
-def stream(replicas, seed=3):
-    return Streams([seed + i for i in range(replicas)])
-
-
 FORMS = [
     ("rebar", {}),
     ("rebar", {"relaxation": "tucker"}),
@@ -263,15 +233,6 @@ def test_relax_varies_less_than_reinforce():
 @pytest.fixture
 def digits():
     return data.load("digits")
-
-
-def config(run_dirs, **changes):
-    places = dict(item.split("=", 1) for item in run_dirs)
-    start = {"preset": "test", "latents": 8, "hidden": 8, "steps": 60, "variance_samples": 3}
-    chosen = Vae(**(start | {"estimators": {"relax": {"warm_up": 5, "hidden": 8}}} | changes))
-    chosen = replace(chosen, **places, device="cpu", iwae_samples=2)
-    chosen.check()
-    return chosen
 
 
 def test_a_replica_equals_the_run_alone_bit_for_bit(run_dirs, digits):
