@@ -13,6 +13,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -273,7 +274,8 @@ def _larochelle(root: str | Path) -> Images:
             raise _missing("Binarized MNIST", list(LAROCHELLE_FILES), root)
         opener = gzip.open if path.suffix == ".gz" else open
         try:
-            with opener(path, "rt") as lines:
+            with opener(path, "rt") as lines, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an empty file
                 pixels = np.loadtxt(lines, dtype=np.uint8, ndmin=2)
         except (OSError, EOFError, ValueError) as error:
             why = str(error).splitlines()[0]
