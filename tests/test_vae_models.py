@@ -91,7 +91,7 @@ def test_pictures_show_images_above_their_reconstructions(tmp_path):
         steps = 1
 
         def image(self, name, path, step):
-            kept[name] = imread(path)[..., 0]
+            kept[name] = imread(path)
 
     save_pictures(vae, images, Streams([3]), Recorder())
     upper, lower = kept["reconstructions"][:15], kept["reconstructions"][15:]
