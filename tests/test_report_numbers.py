@@ -1,5 +1,7 @@
 """The report's numbers, from small results written by hand; intervals against scipy's tests."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,12 @@ from scripts.report import rl_tables, toy, vae
 from scripts.report.claims import difference, mean
 from scripts.report.read import Results
 from tests.drawn import write
+
+
+def write_paper(root, tables: dict) -> None:
+    (root / "paper").mkdir()
+    (root / "paper" / "tables.json").write_text(json.dumps(tables))
+
 
 # ---- intervals ----
 
@@ -48,12 +56,23 @@ def test_an_estimator_is_told_at_its_best_rate_on_validation(tmp_path):
     assert found.at("train", 3) is None
 
 
-def test_epochs_are_counted_to_rebar_s_best_score():
-    """REBAR is best at epoch 20 of 40; RELAX gets there at 10, or never and counts with 30."""
-    slow, rebar = np.array([10.0, 20, 30, 40]), np.array([130.0, 100, 105, 110])
-    fast = np.array([10.0, 20, 30])
-    assert vae.ratio(slow, rebar, fast, np.array([99.0, 90, 80])) == 0.5
-    assert vae.ratio(slow, rebar, fast, np.array([120.0, 110, 101])) == 1.5
+def test_epochs_are_counted_to_rebar_s_score_at_half_of_the_run(tmp_path):
+    """REBAR is at 120 after half of 40 epochs; RELAX gets there after 15, 30 and never (40)."""
+    place = tmp_path / "vae/long/mnist-linear1"
+    head = ["estimator", "lr", "valid", "train", "steps"]
+    write(place / "summary.csv", head, [(name, 0.1, 1, 1, 10) for name in ("rebar", "relax")])
+    curves = {
+        "rebar": [[130, 120, 115, 110]] * 3,
+        "relax": [[125, 115, 110, 105], [140, 130, 120, 110], [150, 140, 135, 130]],
+    }
+    for name, seeds in curves.items():
+        rows = [(10 * (k + 1), 0.1, s, seeds[s][k]) for k in range(4) for s in range(3)]
+        write(place / f"{name}.csv", ["epoch", "lr", "seed", "valid"], rows)
+    paper = {"table epochs": {"mnist-linear1": {"relax": 531, "rebar": 857}}}
+    write_paper(tmp_path, paper)
+    cell = vae.epochs(Results(tmp_path), "long", "mnist-linear1")
+    assert cell.ours.value == pytest.approx(np.mean([15 / 20, 30 / 20, 40 / 20]))
+    assert cell.ours.seeds == 3 and cell.below == 1.0
 
 
 # ---- policies ----

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments import data
 from experiments.errors import UserError
 from experiments.files import read_table
 from experiments.vae import evaluate, reference
@@ -13,6 +14,11 @@ from experiments.vae.config import Vae
 from experiments.vae.estimators import hard_pass
 from experiments.vae.step import Step
 from tests.vaes import BATCH, batch, config, make, stream
+
+
+@pytest.fixture
+def digits():
+    return data.load("digits")
 
 
 @pytest.mark.parametrize("inputs", [["z"], ["sigma", "x"], ["x"]])
