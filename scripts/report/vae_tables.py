@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scripts.report import vae_residual
 from scripts.report.claims import Claim
 from scripts.report.read import NOT_RUN, Results, markdown, names, number, plus_minus, took
 from scripts.report.vae import (
@@ -45,6 +46,7 @@ def section(results: Results, claims: list[Claim]) -> str:
         "REBAR falls about as ours does there, and its RELAX as ours at 5e-4 or faster, so that "
         "the early gap between the two may be one of rates.\n",
         *(claim.table() for claim in claims),
+        vae_residual.section(results),
         "### Six VAE curves\n",
         *(curves(results, case) for case in CASES),
         "### The runs one by one\n",
