@@ -192,11 +192,11 @@ def asked(tmp_path, *commands: str, **settings: str) -> str:
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_SILENT": "false"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     program = Path(sys.executable).with_name("wandb")
-    told = "from experiments.tracking import *; print(wandb_mode(Tracking()))"
+    script = "from experiments.tracking import *; print(wandb_mode(Tracking()))"
     for command in commands:
         words = [program, *command.split()]
         subprocess.run(words, env=kept | home | settings, cwd=tmp_path, check=True)
-    python = [sys.executable, "-c", told]
+    python = [sys.executable, "-c", script]
     paths = {"PYTHONPATH": str(ROOT)}
     found = subprocess.run(
         python,
