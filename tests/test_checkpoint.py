@@ -1,6 +1,7 @@
 """Run folders: a run killed anywhere and started again leaves an uninterrupted run's record."""
 
 import errno
+import json
 import os
 import random
 import signal
@@ -66,6 +67,12 @@ def test_finished_run_is_skipped_and_more_steps_continue_it(tmp_path, whole):
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == whole
     with pytest.raises(UserError, match="already has 60 steps and 40"):
         walk(tmp_path / "run", steps=40)
+
+
+def test_the_time_of_earlier_processes_counts(tmp_path):
+    walk(tmp_path, steps=20, pause=0.025)
+    walk(tmp_path, steps=40)
+    assert json.loads((tmp_path / "summary.json").read_text())["seconds"] >= 0.5
 
 
 def test_a_continued_run_that_is_cut_short_is_not_finished(tmp_path, whole):

@@ -81,6 +81,13 @@ def test_dynamic_binarizes_anew_in_every_batch(tmp_path, small_mnist):
     assert not torch.equal(batches.take(index, u), batches.take(index, u.flip(0)))
 
 
+def test_dynamic_pixels_are_on_as_often_as_they_are_bright():
+    bright = torch.tensor([0.0, 0.2, 0.9, 1.0]).repeat(500, 1)
+    images = data.Images("bright", bright, bright, bright, bright.mean(0), 2, dynamic=True)
+    x = data.Batches(images, 500, Streams([1, 2])).at(0)
+    torch.testing.assert_close(x.mean(1), bright[:2], atol=0.06, rtol=0)
+
+
 def test_a_truncated_file_is_named(tmp_path, small_mnist):
     cut = {name: raw[:-100] for name, raw in small_mnist.items()}
     write(tmp_path, cut)

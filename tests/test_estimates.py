@@ -160,3 +160,15 @@ def test_rmsprop_divides_by_the_root_plus_eps():
 def test_a_surrogate_with_zero_scale_starts_at_zero():
     c = rx.surrogates.mlp(3, hidden=5, zero_scale=True)
     assert (c(torch.randn(7, 3)) == 0).all()
+
+
+def test_rao_relax_of_a_linear_f_does_not_feel_the_noise_of_h(float64):
+    """Its linear term takes all of c(h) away, so the estimate is a function of b alone."""
+    weight = torch.tensor([0.8, -1.5, 0.4])
+    dist = rx.Bernoulli(torch.tensor([1.3, -0.8, 0.4]))
+    u, v = torch.tensor([0.7, 0.2, 0.5]), torch.tensor([0.1, 0.5, 0.8])
+    grads = [
+        rx.rao_relax(lambda b: b @ weight, dist, lambda_=0.4, noise=rx.Noise(u, each)).grad
+        for each in (v, 1 - v)
+    ]
+    torch.testing.assert_close(*grads, rtol=1e-12, atol=1e-12)
