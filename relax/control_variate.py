@@ -19,8 +19,8 @@ from relax.distributions import Draw
 Surrogate = Callable[[Tensor], Tensor]
 
 NOT_CONNECTED = (
-    "c(z) is not connected to z by autograd, so that d/dtheta c(z) cannot be taken and the estimate "
-    "would be biased. Compute c from z by differentiable torch operations: not under no_grad or "
+    "c(z) is not connected to z by autograd: d/dtheta c(z) cannot be taken, and the estimate would "
+    "be biased. Compute c from z by differentiable torch operations: not under no_grad or "
     "inference_mode, not in NumPy, not from H(z). What does not depend on z is a baseline "
     "(rx.reinforce, rx.nvil)"
 )

@@ -201,9 +201,7 @@ def estimator(
             """Sample for this estimator now, and estimate later."""
             dist = prepared(dist)
             if noise is None:
-                noise = function.noise(
-                    dist, samples=samples, generator=generator, coupled=coupled
-                )
+                noise = function.noise(dist, samples=samples, generator=generator, coupled=coupled)
             return scheme.make(dist, noise, samples)
 
         def prepared(dist: Any) -> Distribution:
@@ -262,9 +260,7 @@ def _estimate(
     return Estimate(draw.dist.theta, grad, f.value, draw, objective, result.control)
 
 
-def _signature(
-    equation: Callable[..., Any], samples: int, scheme: Scheme
-) -> inspect.Signature:
+def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> inspect.Signature:
     """The signature that help() shows: f, dist, the equation's own arguments, how to sample."""
     kind = inspect.Parameter.KEYWORD_ONLY
     first = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -272,9 +268,7 @@ def _signature(
     sampling = [inspect.Parameter("samples", kind, default=samples, annotation="int")]
     if scheme.may_couple:
         sampling.append(inspect.Parameter("coupled", kind, default=False, annotation="bool"))
-    sampling.append(
-        inspect.Parameter("generator", kind, default=None, annotation="RandomSource")
-    )
+    sampling.append(inspect.Parameter("generator", kind, default=None, annotation="RandomSource"))
     given = [
         inspect.Parameter("f", first, annotation="Callable[[Tensor], Any] | Tensor"),
         inspect.Parameter("dist", first, annotation="Distribution | Draw"),

@@ -76,9 +76,7 @@ class Function:
                 raise TypeError(message) from error
             if not f_x.requires_grad:
                 raise TypeError(f"{self.name} {NEEDS_GRADIENT}; f carried no gradient there")
-            (df,) = torch.autograd.grad(
-                f_x.sum(), leaf, retain_graph=True, materialize_grads=True
-            )
+            (df,) = torch.autograd.grad(f_x.sum(), leaf, retain_graph=True, materialize_grads=True)
         self.value = f_x if self.value is None else self.value
         return self._constant(f_x), self._constant(df)
 
@@ -123,8 +121,8 @@ class Function:
         elif value.numel() == 1:
             hint = " (a loss must not be reduced over the batch: reduction='none')"
         raise ValueError(
-            f"{self.name}: f(b) has shape {list(value.shape)} where b has {list(b.shape)}, of which "
-            f"the last {event_ndim} make the event: f must return one number per row, "
+            f"{self.name}: f(b) has shape {list(value.shape)} where b has {list(b.shape)}, "
+            f"of which the last {event_ndim} make the event: f must return one number per row, "
             f"{list(rows)}{hint}"
         )
 

@@ -27,9 +27,9 @@ def backward(
 
     theta and value are averaged over the batch and summed over replicas and layers. Gradients
     arrive through autograd's accumulation, so hooks, gradient accumulation, clipping and
-    DistributedDataParallel work as usual. Rows of one episode must not stand in the batch as if
-    they were independent: the mean would divide by their number, and the variance of each would be
-    minimised instead of that of their sum. Give every step a Draw of its own (`rx.backward([...])`).
+    DistributedDataParallel work as usual. The steps of a sequence are not rows of a batch: the mean
+    would divide by their number, and phi would minimise the variance of each instead of that of
+    their sum. Give every step a Draw of its own, `rx.backward([est_1, est_2, ...])`.
 
     Args:
         est: one estimate, or one per stochastic layer; the layers share one value, which is
@@ -50,7 +50,7 @@ def backward(
             raise ValueError(
                 "theta has no graph, so its gradient has nowhere to go: make the distribution from "
                 "parameters that require a gradient (a rollout played under no_grad is replayed by "
-                "draw.at(dist)). To train phi alone: rx.variance_objective(est).backward(inputs=...)"
+                "draw.at(dist)). To train phi alone: rx.variance_objective(est).backward()"
             )
     pairs = weighted(layers)
     if params := _trainable(phi):
@@ -68,8 +68,8 @@ def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | fl
         _scaled(objective, scale).backward(inputs=phi, retain_graph=True)
     if before == [_state(p) for p in phi]:
         raise ValueError(
-            "no parameter of phi gets a gradient: the estimate does not depend on any of them. Give "
-            "the parameters of the surrogate (or baseline, scale) that the estimate was made with"
+            "no parameter of phi gets a gradient: the estimate does not depend on any of them. "
+            "Give the parameters of the surrogate (baseline, scale) it was made with"
         )
 
 

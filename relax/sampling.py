@@ -44,9 +44,7 @@ class Scheme:
         """Raise ValueError where the estimator `name` is not meant for this draw."""
         wanted = self.kind_of_one if draw.samples == 1 else self.kind
         if wanted is None:
-            raise ValueError(
-                f"{name} compares samples with each other: it needs samples=2 or more"
-            )
+            raise ValueError(f"{name} compares samples with each other: it needs samples=2 or more")
         if draw.kind != wanted:
             raise ValueError(
                 f"{name} needs a draw of the kind {wanted!r}, not {draw.kind!r}: its formula is "
@@ -147,9 +145,7 @@ SCHEMES: dict[str, Scheme] = {
     "antithetic": Scheme(ANTITHETIC, None, _one_per_pair, _antithetic),
     "copula": Scheme(COPULA, None, _plain, _copula),
     "copula with v": Scheme(COPULA, INDEPENDENT, _with_v, _copula, True),
-    "without replacement": Scheme(
-        WITHOUT_REPLACEMENT, None, _one_for_all, _without_replacement
-    ),
+    "without replacement": Scheme(WITHOUT_REPLACEMENT, None, _one_for_all, _without_replacement),
     "several z": Scheme(SEVERAL_Z, SEVERAL_Z, _conditional, _several_z, True),
     "three normals": Scheme(THREE_NORMALS, THREE_NORMALS, _three_normals, _normals, True),
 }

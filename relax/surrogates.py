@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tenso
 
 
 class MLP(nn.Module):
-    """A network of z and perhaps of a context, [..., (R,) B, *event] -> [..., (R,) B]; see `mlp`."""
+    """A network of z and perhaps of a context, [.., (R,) B, *event] -> [.., (R,) B]; see `mlp`."""
 
     def __init__(
         self,
@@ -124,7 +124,9 @@ class MLP(nn.Module):
 
     def _from_context(self, x: Tensor) -> Tensor:
         if self.context is None:
-            raise ValueError("this mlp takes no context: make it by mlp(..., context=features of x)")
+            raise ValueError(
+                "this mlp takes no context: make it by mlp(..., context=features of x)"
+            )
         return cast(Tensor, self.context(x.to(self.context.weight.dtype)))
 
 
@@ -171,9 +173,7 @@ def mlp(
         ValueError: an unknown activation; when called, z of another shape.
     """
     shape = (event,) if isinstance(event, int) else tuple(event)
-    return MLP(
-        shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator
-    )
+    return MLP(shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator)
 
 
 class Scales(nn.Module):

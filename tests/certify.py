@@ -26,14 +26,13 @@ import pytest
 import torch
 
 import relax as rx
-from relax.estimators import noise_maker, uniform_noise
-from relax.estimators.arm import pair_noise
-from tests.helpers import FUNCTIONS, Case, cases, distribution, over_event
+from relax.distributions.draw import INDEPENDENT
+from relax.sampling import ANTITHETIC
+from tests.helpers import FUNCTIONS, Case, cases, distribution, draw_of, over_event
 from tests.quadrature import bernoulli_mean, mean_over_tuples, normal_gradient
 
 DISTRIBUTIONS = ("bernoulli", "categorical", "categoricals", "normal")
 LOGITS = (-4.0, -1.3, 0.0, 0.6, 4.0)
-COUPLED_SAMPLES = ("arms", "rao_relax", "unordered_set")  # their samples are not independent
 COLUMNS = (
     "estimator",
     "settings",
@@ -76,21 +75,21 @@ IDENTITIES = {  # tests that state an exact identity, and whom it is about
 def quadrature_error(case: Case) -> float | None:
     """The largest error of the mean without randomness; None where the noise has too many axes."""
     estimator, dist = case.bind(distribution(case.dist)), distribution(case.dist)
-    function = rx.ESTIMATORS[case.name].function
-    maker, drawn = noise_maker(function), rx.noise(estimator, dist).u
-    samples = len(drawn) if drawn.ndim > dist.noise().u.ndim else 1
-    if case.dist == "bernoulli" and samples == 1 and maker in (uniform_noise, pair_noise):
+    draw = draw_of(estimator, dist)
+    one_noise = draw.kind == INDEPENDENT and draw.samples == 1
+    one_noise |= draw.kind == ANTITHETIC and draw.samples == 2
+    if case.dist == "bernoulli" and one_noise:
         errors = []
         for logit in LOGITS:
             one = rx.Bernoulli(torch.tensor([logit]))
             for f in FUNCTIONS.values():
                 mean = bernoulli_mean(case.bind(one), f, logit)
                 errors.append(mean - rx.exact_gradient(f, one))
-    elif maker is uniform_noise and samples > 1 and case.name not in COUPLED_SAMPLES:
+    elif draw.kind == INDEPENDENT and draw.samples > 1:
         if case.dist == "normal":
             return None
         errors = [
-            mean_over_tuples(estimator, over_event(f, dist), dist, samples)
+            mean_over_tuples(estimator, over_event(f, dist), dist, draw.samples)
             - rx.exact_gradient(over_event(f, dist), dist)
             for f in FUNCTIONS.values()
         ]
@@ -173,11 +172,11 @@ def settings(case: Case) -> str:
 
 
 def certify(draws: int, seed: int) -> list[dict[str, str]]:
-    """Every certificate, in the order of rx.ESTIMATORS."""
+    """Every certificate, by name."""
     torch.set_default_dtype(torch.float64)
     held = identities()
     found = cases(*DISTRIBUTIONS)
-    found.sort(key=lambda case: list(rx.ESTIMATORS).index(case.name))
+    found.sort(key=lambda case: case.name)
     return [certificate(case, draws, seed, held.get(case.name, (0, 0))) for case in found]
 
 

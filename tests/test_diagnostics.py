@@ -30,7 +30,7 @@ def test_variance_of_reinforce_at_the_start_of_the_toy():
     assert abs(float(found["reinforce"].log()) + 4.159) < 0.01
 
 
-def test_estimators_with_the_same_maker_share_their_noise():
+def test_every_estimator_starts_from_the_same_noise():
     dist = rx.Bernoulli(torch.tensor([0.2, -0.4]))
     found = rx.gradient_variance(
         {"a": rx.reinforce, "b": partial(rx.reinforce, baseline=0.0)}, quadratic, dist

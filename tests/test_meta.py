@@ -17,7 +17,6 @@ from experiments.vae.estimators import METHODS
 from experiments.vae.models import MODELS, VAE
 from experiments.vae.step import Step
 from relax.replicas import Streams
-from tests.helpers import cases, distribution
 
 META = torch.device("meta")
 PIXELS, LATENTS, REPLICAS, ROWS = 9, 4, 3, 2

@@ -130,9 +130,7 @@ def test_two_layers_are_unbiased(coupled):
     leaf_1 = theta_1.detach().expand(rows, 2).clone().requires_grad_()
     leaf_w = weight.detach().expand(rows, 2, 2).clone().requires_grad_()
     draw_1 = rx.relax.draw(rx.Bernoulli(leaf_1), coupled=coupled)
-    draw_2 = rx.relax.draw(
-        rx.Bernoulli((draw_1.b[:, None] @ leaf_w).squeeze(1)), coupled=coupled
-    )
+    draw_2 = rx.relax.draw(rx.Bernoulli((draw_1.b[:, None] @ leaf_w).squeeze(1)), coupled=coupled)
     value = f(draw_1.b, draw_2.b)
 
     def c_1(z):  # may relax the later layer too, from noise of its own

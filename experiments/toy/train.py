@@ -130,7 +130,9 @@ class Run:
     def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
         """A gradient for every row of logit [R, B, 1]."""
         dist = self.distribution(logit)
-        return self.method.estimate(self.f, self.method.draw(dist, self.method.noise(dist, generator)))
+        return self.method.estimate(
+            self.f, self.method.draw(dist, self.method.noise(dist, generator))
+        )
 
     @property
     def metrics(self) -> list[str]:

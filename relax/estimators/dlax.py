@@ -14,8 +14,8 @@ def dlax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
 
         g = f(b) d/dtheta log p(b|theta) - c(z) d/dtheta log p(z|theta) + d/dtheta c(z),  b = H(z)
 
-    Unbiased for every c that is continuous, but f(b) and c(z) are multiplied by different scores, so
-    that they cancel less than in RELAX. One evaluation of f.
+    Unbiased for every c that is continuous, but f(b) and c(z) are multiplied by different scores,
+    so that they cancel less than in RELAX. One evaluation of f.
 
     Args:
         f: b [(K,) *batch, *event] -> [(K,) *batch], any Python; or the value f(b).

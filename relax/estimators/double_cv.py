@@ -27,8 +27,8 @@ def double_cv(f: Function, draw: Draw, *, alpha: Tensor | float = -0.5) -> Tenso
 
         C_k = alpha Gbar_k (b_k - E[b]),  Gbar_k = mean_{j != k} G_j,  G_j = df/db at b_j
 
-    Unbiased for every alpha: C_k's own gradient is known and subtracted, and C_j has mean zero given
-    the other samples. K evaluations of f and of its derivative.
+    Unbiased for every alpha: C_k's own gradient is known and subtracted, and C_j has mean zero
+    given the other samples. K evaluations of f and of its derivative.
 
     Args:
         f: b [K, *batch, *event] -> [K, *batch], differentiable at b.

@@ -26,8 +26,8 @@ def measure_valued(f: Function, draw: Draw) -> Tensor:
         g_log_std = f(mean + std M) - f(mean + std u),                        M double-sided Maxwell
 
     one coordinate at a time, the others at u. Unbiased, f any Python. 3 D + 1 evaluations of f. W
-    and M share their noise: with two more normals n, W = |n| and M = sign(u) |(u, n)|, which couples
-    M to u.
+    and M share their noise: with two more normals n, W = |n| and M = sign(u) |(u, n)|, which
+    couples M to u.
 
     Args:
         f: b [(K,) *batch, *event] -> [(K,) *batch], any Python.

@@ -36,11 +36,11 @@ def rao_relax(
         s = 2b - 1,   q = P(b flipped),   n = 1 / (lambda q),   G = gamma c' at b
 
     With gamma = 0 this is RELAX with coupled noise, z~ = z: v says where z lies between the
-    threshold (v = 0) and infinity given b, and h relaxes b as sigma_lambda(z) does, but with moments
-    in closed form. The noise v enters through h and w, nearly linearly where there are many bits,
-    and their conditional means are known: G is a linear control variate for it, given b. Any G that
-    does not look at v leaves the mean alone, as do any c, eta, lambda and gamma (phi), so the
-    estimator is unbiased. gamma = 1 may raise the variance where c is far from linear.
+    threshold (v = 0) and infinity given b, and h relaxes b as sigma_lambda(z) does, but with
+    moments in closed form. The noise v enters through h and w, nearly linearly where there are many
+    bits, and their conditional means are known: G is a linear control variate for it, given b. Any
+    G that does not look at v leaves the mean alone, as do any c, eta, lambda and gamma (phi), so
+    the estimator is unbiased. gamma = 1 may raise the variance where c is far from linear.
 
     c must be continuous on the closed interval [0, 1] and differentiable almost everywhere between:
     a jump there (rounding h, comparing it) is a silent bias, as in every estimator that relaxes f.
@@ -58,8 +58,8 @@ def rao_relax(
     Raises:
         ValueError: c or its derivative is not finite between the outcomes.
 
-    Source: this repository; from Grathwohl et al. (2018), equation 8, Titsias and Shi (2022) for the
-    linear term, Dimitriev and Zhou (2021) for the samples.
+    Source: this repository; from Grathwohl et al. (2018), equation 8, Titsias and Shi (2022) for
+    the linear term, Dimitriev and Zhou (2021) for the samples.
     """
     dist, b, v = draw.dist, draw.b.to(draw.dist.theta.dtype), draw.noise.v
     assert v is not None

@@ -43,7 +43,8 @@ def rebar(
     Raises:
         TypeError: f refuses relaxed inputs or has no gradient there.
 
-    Source: Tucker et al., "REBAR" (NeurIPS 2017); in this form Grathwohl et al. (2018), section 3.3.
+    Source: Tucker et al., "REBAR" (NeurIPS 2017); in this form Grathwohl et al. (2018), section
+    3.3.
     """
     c = relaxed(f.function, draw.dist, eta, lambda_, relaxation, name="rebar")
     return relax.equation(f, draw, c=c)

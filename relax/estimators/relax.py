@@ -1,4 +1,4 @@
-"""RELAX: the score function of b, with a free-form surrogate of the relaxed z as control variate."""
+"""RELAX: the score function of b, with a free-form surrogate of z as control variate."""
 
 from __future__ import annotations
 

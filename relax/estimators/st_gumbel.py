@@ -1,4 +1,4 @@
-"""Straight-through Gumbel-softmax: f's derivative at the hard b, passed on through the relaxed b."""
+"""Straight-through Gumbel-softmax: f's derivative at b, passed on through the relaxed b."""
 
 from __future__ import annotations
 
