@@ -37,16 +37,16 @@ class ControlVariate(NamedTuple):
     dc_zt: Tensor | None = None
 
 
-def control_variate(c: Surrogate, draw: Draw) -> ControlVariate:
+def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     """c(z~), d/dtheta c(z) and d/dtheta c(z~)."""
     z = draw.z.detach()
     if draw.coupled:
         c_z, dc = value_and_grad(c, z, draw.rows)
-        return ControlVariate(c_z, draw.pull_z(dc), draw.pull_z_tilde(dc, z))
+        return c_z, draw.pull_z(dc), draw.pull_z_tilde(dc, z)
     z_tilde = draw.z_tilde.detach()
     both = torch.stack([z, z_tilde])
     (_, c_zt), (dc_z, dc_zt) = value_and_grad(c, both, torch.Size((2, *draw.rows)))
-    return ControlVariate(c_zt, draw.pull_z(dc_z), draw.pull_z_tilde(dc_zt, z_tilde))
+    return c_zt, draw.pull_z(dc_z), draw.pull_z_tilde(dc_zt, z_tilde)
 
 
 def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:

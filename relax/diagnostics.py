@@ -263,13 +263,13 @@ def _restart(generator: RandomSource, device: torch.device) -> Callable[[], Rand
     if generator is None:
         seed = int(torch.randint(2**60, ()))
         return lambda: torch.Generator(device).manual_seed(seed)
-    state = generator.state_dict() if isinstance(generator, Streams) else generator.get_state()
+    if isinstance(generator, Streams):
+        restore: Callable[[], Any] = partial(generator.load_state_dict, generator.state_dict())
+    else:
+        restore = partial(generator.set_state, generator.get_state())
 
     def again() -> RandomSource:
-        if isinstance(generator, Streams):
-            generator.load_state_dict(state)
-        else:
-            generator.set_state(state)
+        restore()
         return generator
 
     return again

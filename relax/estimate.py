@@ -175,14 +175,14 @@ def estimator(
     def register(equation: Callable[..., Tensor | Result]) -> Estimator:
         name = equation.__name__
 
-        def noise(
+        def raw(
             dist: Any,
             *,
             samples: int = samples,
             generator: RandomSource = None,
             coupled: bool = False,
         ) -> Noise:
-            """The raw random numbers of `draw`, in case they must be drawn apart from it."""
+            """The random numbers of `draw`, where they must be drawn apart from it."""
             dist = prepared(dist)
             if not coupled:
                 return scheme.noise(dist, samples, generator)
@@ -201,7 +201,7 @@ def estimator(
             """Sample for this estimator now, and estimate later."""
             dist = prepared(dist)
             if noise is None:
-                noise = function.noise(dist, samples=samples, generator=generator, coupled=coupled)
+                noise = raw(dist, samples=samples, generator=generator, coupled=coupled)
             return scheme.make(dist, noise, samples)
 
         def prepared(dist: Any) -> Distribution:
@@ -235,7 +235,7 @@ def estimator(
 
         options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
         function.__signature__ = _signature(equation, samples, scheme)  # type: ignore[attr-defined]
-        function.draw, function.noise, function.equation = draw, noise, equation  # type: ignore
+        function.draw, function.noise, function.equation = draw, raw, equation  # type: ignore
         made: Estimator = function  # type: ignore[assignment]
         ESTIMATORS[name] = Entry(
             name, made, unbiased, evaluations, differentiable, needs, samples, scheme

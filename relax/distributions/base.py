@@ -150,6 +150,10 @@ class Distribution(ABC):
         other.theta, other.replicas = theta, 0
         return other
 
+    def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """x with `value` where theta is masked, and no gradient there."""
+        return x if self.mask is None else x.masked_fill(self.mask, value)
+
     # ---- draws ----
 
     def draw(
@@ -296,10 +300,6 @@ class Discrete(Distribution):
         other._p = None
         other.mask = None if self.mask is None else theta.isinf()
         return other
-
-    def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
-        """x with `value` where theta is masked, and no gradient there."""
-        return x if self.mask is None else x.masked_fill(self.mask, value)
 
     def enumerate(self, values: Tensor) -> Tensor:
         """Every assignment of `values` [V, ...] to the coordinates of the event, for `support`."""

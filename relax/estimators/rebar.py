@@ -25,7 +25,7 @@ def rebar(
     eta: Tensor | float = 1.0,
     lambda_: Tensor | float = 0.5,
     relaxation: str = "sigmoid",
-) -> Result:
+) -> Tensor | Result:
     """REBAR: RELAX with c(z) = eta f(sigma_lambda(z)).
 
     Unbiased for every eta and lambda, which are phi. f is evaluated at b and, where it must be

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relax.control_variate import Surrogate, control_variate
+from relax.control_variate import ControlVariate, Surrogate, control_variate
 from relax.distributions import Draw
 from relax.estimate import Result, estimator, weigh
 from relax.function import Function
@@ -42,11 +42,10 @@ def relax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
 
     Source: Grathwohl et al. (2018), equation 8 and algorithm 2.
     """
-    f_b, control = f(draw.b), control_variate(c, draw)
-    c_zt, dc_z, dc_zt = control
+    f_b, (c_zt, dc_z, dc_zt) = f(draw.b), control_variate(c, draw)
     grad = (
         weigh(f_b - c_zt, draw.score)  # [f(b) - c(z~)] d/dtheta log p(b|theta)
         + dc_z  # + d/dtheta c(z)
         - dc_zt  # - d/dtheta c(z~)
     )
-    return Result(grad, control=control)
+    return Result(grad, control=ControlVariate(c_zt, dc_z, dc_zt))

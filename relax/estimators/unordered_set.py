@@ -44,6 +44,7 @@ def unordered_set(f: Function, draw: Draw) -> Tensor:
     change = f_b.unsqueeze(1) - f_b  # f(s) - f(s'), [K, K, *batch]
     # p(s) R(S, s) [f(s) - sum_s' p(s') R(S, s, s') f(s')], whose inner weights sum to 1
     signal = p_r * (p_r_other * change).sum(1)
+    assert f.value is not None
     f.value = k * p_r * f.value
     return k * weigh(signal, draw.score)
 
