@@ -223,7 +223,7 @@ def relaxed(
             z = z + shift  # sigma((z + shift) / lambda) = sigma(z / lambda + theta l / (l + 1))
         soft = dist.relaxed(z, temperature)
         try:
-            f_z = f(soft if soft.dtype == dist.dtype else soft.to(dist.dtype))
+            f_z = f(soft.clone() if soft.dtype == dist.dtype else soft.to(dist.dtype))
         except RuntimeError as error:
             raise TypeError(_refused(name, f"it failed there: {error}")) from error
         if not (isinstance(f_z, Tensor) and f_z.requires_grad):

@@ -114,6 +114,7 @@ def surrogate_and_grad(
             c_h = c(h.clone())
             if not c_h.requires_grad:
                 raise ValueError(NOT_CONNECTED)
+            c_h = c_h if c_h.dtype == h.dtype else c_h.to(h.dtype)
             (dc,) = torch.autograd.grad(
                 c_h.sum(), h, create_graph=create_graph, retain_graph=True, allow_unused=True
             )
