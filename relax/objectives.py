@@ -63,10 +63,11 @@ def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | fl
     objective = variance_objective(layers)
     if not objective.requires_grad and all(e.control is None for e in layers):
         return  # estimators without phi
-    before = [_state(p) for p in phi]
+    compiling = torch.compiler.is_compiling()
+    before = None if compiling else [_state(p) for p in phi]
     if objective.requires_grad:
         _scaled(objective, scale).backward(inputs=phi, retain_graph=True)
-    if before == [_state(p) for p in phi]:
+    if not compiling and before == [_state(p) for p in phi] and not _reaches(objective, phi):
         raise ValueError(
             "no parameter of phi gets a gradient: the estimate does not depend on any of them. "
             "Give the parameters of the surrogate (baseline, scale) it was made with"
@@ -74,8 +75,21 @@ def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | fl
 
 
 def _state(p: Tensor) -> tuple[int, int] | None:
-    """Changes whenever a gradient is accumulated, also in place."""
+    """Changes when a gradient is accumulated, also in place; unless a hook consumes it at once."""
     return None if p.grad is None else (id(p.grad), p.grad._version)
+
+
+def _reaches(objective: Tensor, phi: list[Tensor]) -> bool:
+    """Whether the graph of objective ends at a parameter of phi."""
+    wanted, seen, nodes = {id(p) for p in phi}, set(), [objective.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            if id(getattr(node, "variable", None)) in wanted:
+                return True
+            nodes += [following for following, _ in node.next_functions]
+    return False
 
 
 def _scaled(x: Tensor, scale: Tensor | float) -> Tensor:
