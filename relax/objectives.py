@@ -36,7 +36,7 @@ def backward(
             differentiated once.
         phi: the surrogate's module, parameter or parameters; they get the gradient of
             `variance_objective` and nothing else. Frozen parameters are skipped, and phi is ignored
-            where the estimates have none.
+            where no estimate has a surrogate or another learned part.
         scale: multiplies every gradient once; for a GradScaler
             `scaler.scale(torch.ones((), device=...))`.
 

@@ -88,7 +88,8 @@ class Bernoulli(Discrete):
         return self.fill(grad * derivative)
 
     def log_prob_z(self, z: Tensor) -> Tensor:
-        return logsigmoid(z - self.theta) + logsigmoid(self.theta - z)
+        x = z - self.fill(self.theta)
+        return self.fill(logsigmoid(x) + logsigmoid(-x))
 
     def score_z(self, z: Tensor) -> Tensor:
         return self.fill(torch.tanh((z - self.theta.detach()) / 2))
