@@ -277,8 +277,7 @@ def test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out(logit):
         u, w = gauss_legendre([low, high])
         dist = rx.Bernoulli(torch.full((len(u), 1), logit))
         v = (u - low) / (high - low) if low else 1 - u / high
-        eps = torch.finfo(v.dtype).eps / 4  # rao_relax takes v in the middle of its cell
-        draw = rx.Draw(dist, rx.Noise(u[:, None], v[:, None] - eps))
+        draw = rx.Draw(dist, rx.Noise(u[:, None], v[:, None]))
         coupled = rx.Draw(dist, rx.Noise(u[:, None]))
         for f in (linear, wavy):
             plain = rx.relax(f, coupled, c=lambda z, f=f: eta * f(h(z)))

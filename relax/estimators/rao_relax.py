@@ -71,8 +71,7 @@ def rao_relax(
     lambda_ = torch.as_tensor(lift(positive(lambda_, dist), b, lead))
     q = torch.sigmoid(-s * dist.theta.detach())
     n = 1 / (lambda_ * q.clamp(min=torch.finfo(q.dtype).eps))  # 1 / q overflows
-    # The middle of the cell that v stands for: a bias in v is magnified by n.
-    tail = torch.exp(n * torch.log1p(-(v + torch.finfo(v.dtype).eps / 4)))  # (1 - v)^n
+    tail = torch.exp(n * torch.log1p(-centred(v)))  # (1 - v)^n
     h, mean_h = b - s / 2 * tail, b - s / 2 / (n + 1)
     w, mean_w = q * n / 2 * tail, q * n / 2 / (n + 1)
     attached = c is not None or h.requires_grad
@@ -91,6 +90,15 @@ def rao_relax(
         # + eta [(c'(h) - G) w + G E[w|b]]
         + eta_g * ((dc - G) * w + G * mean_w)
     )
+
+
+def centred(v: Tensor) -> Tensor:
+    """v in the middle of the interval that is rounded down to it; n magnifies a bias in v.
+
+    The smallest v of `open_interval` is there already.
+    """
+    half = torch.finfo(v.dtype).eps / 4
+    return torch.where(v > half, v + half, v)
 
 
 def _of(f: Function, draw: Draw) -> Surrogate:
@@ -120,6 +128,7 @@ def surrogate_and_grad(
             )
             if dc is None:
                 raise ValueError(NOT_CONNECTED)
+            c_h = c_h if create_graph else c_h.detach()
     check_rows(c_h, shape, "c(h)")
     return c_h, dc
 
