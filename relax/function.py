@@ -60,17 +60,28 @@ class Function:
         self.value = value if self.value is None else self.value
         return self._constant(value)
 
-    def value_and_grad(self, x: Tensor, f: Callable[[Tensor], Any] | None = None) -> tuple:
-        """f(x) and df/dx at the point x, constants like x; another f may take the place of f.
+    def value_and_grad(
+        self,
+        x: Tensor,
+        f: Callable[[Tensor], Any] | None = None,
+        through: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """f(x) and df/dx at the point x, constants like x.
+
+        Args:
+            x: of b's form.
+            f: another function in the place of f.
+            through: what x passes before f sees it: then d/dx f(through(x)).
 
         Raises:
-            TypeError: f refuses x or carries no gradient there.
+            TypeError: f refuses its input or carries no gradient there.
         """
         f = f or self.function
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
+            seen = leaf if through is None else through(leaf)
             try:
-                f_x = self._checked(f(self._own(leaf)), x)
+                f_x = self._checked(f(self._own(seen)), x)
             except RuntimeError as error:
                 message = f"{self.name} {NEEDS_GRADIENT}; f failed there: {error}"
                 raise TypeError(message) from error

@@ -55,8 +55,15 @@ def backward(
     pairs = weighted(layers)
     if params := _trainable(phi):
         _backward_into(params, layers, scale)
-    # One backward pass: a hook or a DistributedDataParallel must not see a gradient in parts.
-    reduce(add, [(x * _scaled(weight, scale)).sum() for x, weight in pairs]).backward()
+    _send([x for x, _ in pairs], [_scaled(weight, scale) for _, weight in pairs])
+
+
+def _send(tensors: list[Tensor], weights: list[Tensor]) -> None:
+    """One backward pass: hooks and DistributedDataParallel must not see a gradient in parts."""
+    if torch.compiler.is_compiling():  # torch.compile traces no other form
+        reduce(add, [(x * w).sum() for x, w in zip(tensors, weights, strict=True)]).backward()
+    else:
+        torch.autograd.backward(tensors, weights)
 
 
 def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | float) -> None:
@@ -161,7 +168,7 @@ def _squares(est: Estimate) -> Tensor:
 def _per_row(est: Estimate) -> Tensor:
     """The estimate as a constant, divided by the rows that are averaged."""
     grad = est.grad.detach()
-    return grad / est.rows if est.rows > 1 else grad
+    return grad / est.rows if est.rows > 1 else grad.clone()
 
 
 def _layers(est: Estimate | Sequence[Estimate]) -> list[Estimate]:

@@ -81,7 +81,8 @@ class MLP(nn.Module):
             grad = matmul(pull(grad, y), linear.weight.transpose(-1, -2))
         if sharpness is not None:
             grad = ACTIVATIONS["tanh"][1](grad, inputs) * sharpness
-        return c, grad.to(z.dtype).expand_as(z).reshape(shape)
+        grad = _cast(grad, z.dtype).expand_as(z)
+        return c, grad if grad.shape == shape else grad.reshape(shape)
 
     @property
     def _linears(self) -> list[Linear]:
@@ -108,7 +109,7 @@ class MLP(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
         *inner, last = self._linears
-        inputs = z.to(last.weight.dtype)
+        inputs = _cast(z, last.weight.dtype)
         inputs = inputs if sharpness is None else torch.tanh(inputs * sharpness)
         act = ACTIVATIONS[self.activation][0]
         y, hidden = inputs, []
@@ -119,15 +120,16 @@ class MLP(nn.Module):
         c = last(y)
         if self.scale is not None:
             c = c * lift(self.scale, c, c.ndim - 3)
-        c = c.squeeze(-1).reshape(z.shape[:-1])
-        return c.to(z.dtype), inputs, hidden
+        c = c.squeeze(-1)
+        c = c if c.ndim < z.ndim else c.squeeze(0)  # z without a batch
+        return _cast(c, z.dtype), inputs, hidden
 
     def _from_context(self, x: Tensor) -> Tensor:
         if self.context is None:
             raise ValueError(
                 "this mlp takes no context: make it by mlp(..., context=features of x)"
             )
-        return cast(Tensor, self.context(x.to(self.context.weight.dtype)))
+        return cast(Tensor, self.context(_cast(x, self.context.weight.dtype)))
 
 
 class Given:
@@ -255,6 +257,10 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
     own = like.shape[leading:]
     x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
     return x if x.shape == own else x.expand(own)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _refused(name: str, why: str) -> str:

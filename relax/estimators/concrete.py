@@ -6,7 +6,6 @@ from torch import Tensor
 
 from relax.distributions import Draw
 from relax.estimate import estimator
-from relax.estimators.st_gumbel import pull_relaxed
 from relax.function import Function
 from relax.surrogates import lift, positive
 
@@ -29,7 +28,7 @@ def concrete(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Tenso
 
     Source: Maddison et al. (2017); Jang et al. (2017).
     """
-    z = draw.z.detach()
-    lambda_ = lift(positive(lambda_, draw.dist), z, draw.sampled)
-    _, df = f.value_and_grad(draw.dist.relaxed(z, lambda_))
-    return draw.pull_z(pull_relaxed(draw.dist, df, z, lambda_))  # d/dtheta f(sigma_lambda(z))
+    z, dist = draw.z.detach(), draw.dist
+    lambda_ = lift(positive(lambda_, dist), z, draw.sampled)
+    _, df = f.value_and_grad(z, through=lambda z: dist.relaxed(z, lambda_))
+    return draw.pull_z(df)  # d/dtheta f(sigma_lambda(z))
