@@ -21,8 +21,9 @@ class Function:
     """The f of one estimate.
 
     Called at the draw's b or at other points of its form, it returns a constant in the precision of
-    z. The first evaluation is kept as `value`, attached to f's own weights: it is what the estimate
-    reports. f gets a copy of every input, so that whatever it does in place changes nothing else.
+    z. f(b) is evaluated once and kept as `value`, attached to f's own weights, for the estimate to
+    report; an estimator that never evaluates f at b reports its first evaluation. f gets a copy of
+    every input, so that whatever it does in place changes nothing else.
 
     Args:
         name: of the estimator, for messages.
@@ -33,9 +34,10 @@ class Function:
     def __init__(self, name: str, f: Any, draw: Draw) -> None:
         self.name, self.draw = name, draw
         self.value: Tensor | None = None
+        self._has_b = False
         self._function: Callable[[Tensor], Any] | None = f if callable(f) else None
         if self._function is None:
-            self.value = self._checked(f, draw.b)
+            self._keep(self._checked(f, draw.b), draw.b)
 
     @property
     def function(self) -> Callable[[Tensor], Any]:
@@ -53,11 +55,11 @@ class Function:
 
     def __call__(self, b: Tensor) -> Tensor:
         """f(b) as a constant."""
-        if self._function is None and b is self.draw.b:
+        if self._has_b and b is self.draw.b:
             assert self.value is not None
             return self._constant(self.value)
         value = self._checked(self.function(self._own(b)), b)
-        self.value = value if self.value is None else self.value
+        self._keep(value, b)
         return self._constant(value)
 
     def value_and_grad(
@@ -88,7 +90,7 @@ class Function:
             if not f_x.requires_grad:
                 raise TypeError(f"{self.name} {NEEDS_GRADIENT}; f carried no gradient there")
             (df,) = torch.autograd.grad(f_x.sum(), leaf, retain_graph=True, materialize_grads=True)
-        self.value = f_x if self.value is None else self.value
+        self._keep(f_x, x)
         return self._constant(f_x), self._constant(df)
 
     def coordinatewise(self, other: Tensor) -> Tensor:
@@ -110,6 +112,11 @@ class Function:
         merged = outcomes.flatten(0, 1) if self.draw.sampled else outcomes
         value = self._constant(self._checked(self.function(self._own(merged)), merged))
         return value.unflatten(0, outcomes.shape[:2]) if self.draw.sampled else value
+
+    def _keep(self, value: Tensor, x: Tensor) -> None:
+        at_b = x is self.draw.b
+        if self.value is None or (at_b and not self._has_b):
+            self.value, self._has_b = value, at_b
 
     def _own(self, x: Tensor) -> Tensor:
         """A copy for f, in the dtype in which theta was given where b is discrete."""

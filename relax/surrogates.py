@@ -132,6 +132,33 @@ class MLP(nn.Module):
         return cast(Tensor, self.context(_cast(x, self.context.weight.dtype)))
 
 
+class Functional:
+    """A network at other parameters than its own, for torch.func and vmap; made by `functional`."""
+
+    def __init__(self, net: MLP, params: dict[str, Tensor]) -> None:
+        self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.value_and_grad(z)[0]
+
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.func.functional_call(self.net, self.params, (z,))
+
+
+class _WithGrad(nn.Module):
+    def __init__(self, net: MLP) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net.value_and_grad(z)
+
+
+def functional(net: MLP, params: dict[str, Tensor]) -> Functional:
+    """c(z) of an `mlp` at given parameters, `dict(net.named_parameters())` or a copy of them."""
+    return Functional(net, params)
+
+
 class Given:
     """A network c(z, x) at a fixed x, as the estimators take it: c(z) and `value_and_grad(z)`."""
 

@@ -30,9 +30,9 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def open_interval(u: Tensor) -> Tensor:
-    """u moved off 0 and 1, in place, as far as its type resolves the interval."""
+    """u moved off 0 and 1, as far as its type resolves the interval."""
     eps = torch.finfo(u.dtype).eps
-    return u.clamp_(eps / 4, 1 - eps / 2)
+    return u.clamp(eps / 4, 1 - eps / 2)
 
 
 def random(
