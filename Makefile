@@ -13,7 +13,8 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
-.PHONY: help setup lock test lint format certify bench compare reproduce-toy reproduce-vae reproduce-rl reproduce \
+.PHONY: help setup lock test mutants lint format certify bench gpu compare \
+	reproduce-toy reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -26,6 +27,7 @@ help: ## at once | this list
 
 setup: $(READY) ## 1 to 5 min | make .venv from requirements.txt (about 6 GB, torch with CUDA)
 	@echo "ready: .venv with $$($(PY) --version)"
+	@$(PY) -m scripts.namesake
 
 $(READY): requirements.txt
 	@for python in $(PYTHON); do \
@@ -60,6 +62,9 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 test: $(READY) ## 5 to 12 min | run the tests but the slow ones (these: make test ARGS='-m slow')
 	$(PY) -m pytest -q -m "not slow" $(ARGS)
 
+mutants: $(READY) ## 1 h | would the tests notice? (some mutants: make mutants ARGS='evaluate rollout')
+	$(PY) tests/mutate.py $(ARGS)
+
 lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -74,6 +79,9 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 
 bench: $(READY) ## 2 to 5 min | time every step beside plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
+
+gpu: $(READY) ## 10 min to hours | tests, benchmark and long VAE runs on a GPU (ARGS='--minutes 60')
+	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
 	$(PY) -m scripts.compare $(ARGS)

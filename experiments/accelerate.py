@@ -6,8 +6,11 @@ numbers are drawn before it, and it reads nothing back from the device.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.errors import check, known
+from experiments.errors import UserError, check, known
 
 GRAPH = ("auto", "on", "off")
 
@@ -37,7 +40,20 @@ def compiled(function: Callable) -> Callable:
         "cpp.use_decompose_tanh": True,  # by exp, which a CPU takes much faster than tanh
     }
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
-    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    fast = torch.compile(own, fullgraph=True, dynamic=False, options=options)
+    return partial(_explained, fast)
+
+
+def _explained(fast: Callable, *arguments: Any) -> Any:
+    """What the compiled function returns; where the compiler fails, one line says what to do."""
+    try:
+        return fast(*arguments)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        reason = str(error.inner_exception).splitlines()[0]
+        raise UserError(
+            f"compile=true does not work on this machine ({reason}); install a C++ compiler (g++, "
+            "or name another in CXX), or use compile=false"
+        ) from error
 
 
 def graphed(step: Callable, mode: str, place: torch.device) -> Callable:
@@ -88,9 +104,22 @@ class Graphed:
     def record(self) -> Callable[[], None]:
         """Record one step on this object's own inputs, without executing it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        with no_garbage_collection(), torch.cuda.graph(graph, stream=self.stream):
             self.outputs = self.step(*self.inputs)
         return graph.replay
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect now and not in the block: freeing an older graph invalidates a capture."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:

@@ -14,7 +14,6 @@ that, so that no row is lost and none is there twice, wherever the process was k
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -29,8 +28,9 @@ from typing import Any
 
 import torch
 
-from experiments.errors import Interrupted, UserError, check
-from experiments.files import disk_errors, write_whole
+from experiments.errors import Interrupted, UserError, check, stop_signals
+from experiments.files import disk_errors, take_lock, write_whole
+from experiments.version1 import upgraded
 
 RECORDS = ("metrics.csv", "media.jsonl")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")
@@ -80,7 +80,7 @@ class RunFolder:
             self._lock.close()
             raise
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stop_signals():
                 self._handlers[number] = signal.signal(number, self._on_signal)
         self._entered = self._saved = time.monotonic()
         return self
@@ -93,7 +93,7 @@ class RunFolder:
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not self._locked():
+        while not take_lock(self._lock, wait=False):
             if time.monotonic() > deadline:
                 self._lock.seek(0)
                 other = self._lock.read().strip() or "unknown"
@@ -105,13 +105,6 @@ class RunFolder:
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
             self._lock.flush()
-
-    def _locked(self) -> bool:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _clear(self) -> None:
         """Remove what a killed process was just writing; with `fresh` everything."""
@@ -131,7 +124,7 @@ class RunFolder:
                 old = json.loads(file.read_text())
             except ValueError:
                 raise UserError(f"{file} is damaged; start the run again with fresh=true") from None
-            there, here = _flat(old), _flat(self.config)
+            there, here = _flat(upgraded(old, self.config)), _flat(self.config)
             differences = [
                 f"{key}={there.get(key, 'not set')} there, {here.get(key, 'not set')} here"
                 for key in sorted(there.keys() | here.keys())
@@ -153,6 +146,8 @@ class RunFolder:
                 write_whole(file, text.encode())
 
     def _on_signal(self, number: int, frame) -> None:
+        if self.stop and number == signal.SIGHUP:
+            return  # a closing terminal sends it once from the system and once from the shell
         if self.stop:  # asked twice: leave at once, the last checkpoint is good
             raise Interrupted(f"{self.path}: left at once; the same command goes on", number)
         self.stop, self._signal = True, signal.Signals(number)
@@ -208,7 +203,7 @@ class RunFolder:
         if hashlib.sha256(body).digest() != digest:
             raise ValueError("damaged or not a checkpoint of this program")
         payload = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        if payload["config"] != self._identity():
+        if _sorted(upgraded(json.loads(payload["config"]), self.config)) != self._identity():
             raise ValueError("it belongs to a run with other settings")
         for name, length in payload["records"].items():
             if length and not (self.path / name).exists():
@@ -225,7 +220,7 @@ class RunFolder:
 
     def _identity(self) -> str:
         kept = {key: value for key, value in self.config.items() if key not in self.free}
-        return json.dumps(kept, sort_keys=True)
+        return _sorted(kept)
 
     @property
     def due(self) -> bool:
@@ -298,6 +293,10 @@ class RunFolder:
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
+
+
+def _sorted(config: dict[str, Any]) -> str:
+    return json.dumps(config, sort_keys=True)
 
 
 def _why(error: Exception) -> str:

@@ -10,7 +10,6 @@ Only this file knows Hydra. Inside `run` the configuration is a plain dataclass.
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import re
@@ -30,12 +29,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import ranks
+from experiments.advice import CONFIGS, one_line
 from experiments.errors import UserError, check, known, positive
+from experiments.terminal import unbreakable_output
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What changes where and how a run is done, never what it computes.
 BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}
 BOOKKEEPING |= {"runs", "results", "tracking"}
+MODES = ("auto", "online", "offline", "disabled")  # of W&B
 
 
 @dataclass
@@ -43,8 +44,34 @@ class Tracking:
     """Where the curves are mirrored: Weights & Biases (metrics.csv is always written)."""
 
     mode: str = "auto"  # auto | online | offline | disabled
-    project: str = "relax"
-    entity: str | None = None
+    project: str | None = None  # else WANDB_PROJECT, else relax
+    entity: str | None = None  # else WANDB_ENTITY
+
+    @property
+    def wanted(self) -> str:
+        """The mode chosen here or by WANDB_MODE; auto where neither says."""
+        return os.environ.get("WANDB_MODE") or "auto" if self.mode == "auto" else self.mode
+
+    def check(self, several: bool) -> None:
+        """Raise a UserError for an unknown mode, and for variables that cannot be honoured.
+
+        several: the command makes more than one W&B run.
+        """
+        known(self.mode, MODES, "tracking.mode")
+        known(self.wanted, MODES, "WANDB_MODE")
+        if self.wanted == "disabled":
+            return
+        name, run_id = os.environ.get("WANDB_NAME"), os.environ.get("WANDB_RUN_ID")
+        check(
+            not (name and several),
+            f"WANDB_NAME={name}: this makes several W&B runs, which cannot share a name; unset it "
+            "and use tag=name",
+        )
+        check(
+            not run_id,
+            f"WANDB_RUN_ID={run_id}: a run folder has an id of its own, by which it is resumed; "
+            "unset it",
+        )
 
 
 @dataclass
@@ -70,8 +97,7 @@ class Experiment:
         check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
         check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
         positive(self.save_every, "save_every", zero=True)
-        modes = ("auto", "online", "offline", "disabled")
-        known(self.tracking.mode, modes, "tracking.mode")
+        self.tracking.check(several=len(self.estimators) > 1)
         check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")
         if self.tag is not None:
             letters = re.fullmatch(r"[\w.+=-]+", self.tag)
@@ -100,13 +126,15 @@ def settings(
 ) -> dict[str, Any]:
     """Everything that decides what one estimator's run computes, as plain values (config.json).
 
+    own: the estimator's settings. They get a place of their own, as on the command line, so that
+        `estimators.relax.hidden` and a family's `hidden` are two settings.
     without: names of settings that do not matter to this run.
     """
     ignored = {*BOOKKEEPING, *without}
     everything = {key: value for key, value in asdict(config).items() if key not in ignored}
-    del everything["estimators"]
+    everything["estimators"] = {estimator: asdict(own) if is_dataclass(own) else own}
     everything["device"] = device(config.device).type
-    return {"estimator": estimator, **(asdict(own) if is_dataclass(own) else own), **everything}
+    return {"estimator": estimator, **everything}
 
 
 def run_path(config: Experiment, family: str, case: str, estimator: str) -> Path:
@@ -128,7 +156,7 @@ def hardware(kind: str) -> str:
     if kind == "cuda":
         return torch.cuda.get_device_name()
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
     names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
     name = next(names, platform.processor() or platform.machine() or "CPU").replace(",", " ")
     threads = torch.get_num_threads()
@@ -146,6 +174,7 @@ def register(name: str, schema: type[Experiment]) -> None:
     ConfigStore.instance().store(f"{name}_schema", node)
 
 
+@unbreakable_output()
 def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> None:
     """Compose configs/<name>.yaml with the command line and call `run` with the dataclass.
 
@@ -160,8 +189,11 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     def main(cfg):
         try:
             config = to_dataclass(cfg, schema)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                config.tracking.check(several=True)
             torch.set_num_threads(config.threads)
-            run(config)
+            with unbreakable_output():  # a launcher may have made a process of its own for this
+                run(config)
         except UserError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 case = " ".join(HydraConfig.get().overrides.task)
@@ -190,7 +222,10 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
 def to_dataclass(cfg: Any, schema: type[Experiment]) -> Any:
     """The composed configuration as a checked dataclass."""
     _only_known(cfg, schema, "")
-    config = OmegaConf.to_object(cfg)
+    try:
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error, schema)) from error
     config.estimators = {name: values or {} for name, values in config.estimators.items()}
     config.check()
     return config
@@ -204,45 +239,3 @@ def _only_known(cfg: Any, schema: type, prefix: str) -> None:
         value = getattr(schema(), key)
         if is_dataclass(value):
             _only_known(cfg[key], type(value), f"{prefix}{key}.")
-
-
-def one_line(error: Exception, schema: type | None = None) -> str:
-    """Hydra's and OmegaConf's messages, shortened to the culprit and the mend."""
-    text = str(error) + "\n" + str(error.__cause__ or "")
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return f"unknown setting {found[1]!r}{_nearest(found[1], schema)}; --help lists them all"
-    if found := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
-        group, _, rest = text.partition("Available options")[2].partition(":")
-        options = re.findall(r"^\s+([\w./-]+)$", rest.partition("Config search")[0], re.M)
-        options = options or _options(found[1])
-        return f"unknown {found[1]} {found[2]!r}; known: {', '.join(options) or 'none'}"
-    if found := re.search(r"(.+)\n\s+full_key: (.+)", text):
-        return f"{found[2]}: {_plain(found[1])}"
-    if "grammar" in text:
-        culprit = re.search(r"LexerNoViableAltException: (.+)", text)
-        culprit = culprit or re.search(r"'([^']*)'", text)
-        what = f" {culprit[1]!r}" if culprit and culprit[1] else ""
-        return f"cannot read the argument{what}; write key=value, lists in quotes: 'key=[a,b]'"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines[:2]) or type(error).__name__
-
-
-def _options(group: str) -> list[str]:
-    """The files of a group and, for preset, of its folders."""
-    root = CONFIGS / group
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
-
-
-def _nearest(key: str, schema: type | None) -> str:
-    names = [item.name for item in fields(schema)] if schema else []
-    near = difflib.get_close_matches(key, names, 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _plain(message: str) -> str:
-    if "not Optional" in message:
-        return "null has no meaning here"
-    words = {"Integer": "a whole number", "Float": "a number", "a valid bool": "true or false"}
-    found = re.match(r"Value (.*) of type '.*' could not be converted to (\w+)", message)
-    found = found or re.match(r"Value (.*) is not (a valid bool)", message)
-    return f"{found[1]} is not {words.get(found[2], found[2])}" if found else message

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import struct
 import subprocess
 import sys
+import warnings
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.config import UserError
+from experiments.errors import UserError
 from relax.replicas import Streams
 
+T = TypeVar("T")
 BINARIZATIONS = ("static", "dynamic", "larochelle")
 STATIC_SEED = 0  # the one draw that makes `static` the same data set everywhere
 DOWNLOAD_SECONDS = 120
@@ -33,6 +41,9 @@ MNIST_FILES = {  # file -> number of images, md5 of the uncompressed file (None:
     "t10k-labels-idx1-ubyte": (10_000, None),
 }
 LAROCHELLE_FILES = {f"binarized_mnist_{s}.amat": s for s in ("train", "valid", "test")}
+SMALL_FILES = ("images_background_small1.zip", "images_background_small2.zip")
+SMALL_URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
+SMALL_VALID, SMALL_TEST = (17, 18), (19, 20)  # drawers; 1 to 16 are for training
 OMNIGLOT_URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"
 
 
@@ -51,14 +62,19 @@ class Images:
     side: int
     dynamic: bool = False
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Images:
-        """The same images on `device`."""
+    def to(self, device: torch.device) -> Images:
+        """The same images on `device`, in torch's default dtype."""
+        dtype = torch.get_default_dtype()
         moved = {s: getattr(self, s).to(device, dtype) for s in ("train", "valid", "test", "mean")}
         return Images(self.name, **moved, side=self.side, dynamic=self.dynamic)
 
 
 class Missing(UserError):
     """The files are nowhere and could not be downloaded."""
+
+
+class Damaged(UserError):
+    """A file is torn or is something else altogether, as after a download that broke off."""
 
 
 class Batches:
@@ -130,6 +146,7 @@ def available(name: str, root: str | Path = "data") -> bool:
     wanted = {
         "mnist": [f for f, (_, md5) in MNIST_FILES.items() if md5],
         "omniglot": ["chardata.mat"],
+        "omniglot_small": list(SMALL_FILES),
         "digits": [],
     }[name]
     return all(find(f, root) for f in wanted)
@@ -161,6 +178,34 @@ def _fetch(program: str, *arguments: str) -> None:
         return  # the caller finds the file missing, and says where it was looked for
 
 
+def _fetch_into(target: Path, files: list[str], program: str, *arguments: str) -> None:
+    """Run a download in an empty folder, and move these files from there to `target`.
+
+    So no half file is ever found, and torchvision, which leaves any file that exists as it is,
+    replaces a damaged one.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target) as folder:
+            _fetch(program, folder, *arguments)
+            for new in (path for file in files for path in Path(folder).rglob(file)):
+                new.replace(target / new.name)
+    except OSError:
+        return  # it cannot be written there; the caller says what is wrong with the files
+
+
+def _read_or_fetch(read: Callable[[], T], fetch: Callable[[], None]) -> T:
+    """What `read` returns; where its files are missing or damaged, once more after a download."""
+    try:
+        return read()
+    except (Missing, Damaged):
+        fetch()
+    try:
+        return read()
+    except Damaged as error:
+        raise UserError(f"{error}; a new download failed: fetch it again, or delete it") from error
+
+
 def _missing(what: str, files: list[str], root: str | Path) -> Missing:
     looked = ", ".join(str(f) for f in folders(root))
     return Missing(
@@ -175,17 +220,20 @@ def _missing(what: str, files: list[str], root: str | Path) -> Missing:
 def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
     """Images [N, rows, columns] of an idx3 file, raw or .gz. UserError: truncated or altered."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         magic, count, rows, columns = struct.unpack(">4I", raw[:16])
-    except (OSError, EOFError, struct.error) as error:
-        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise Damaged(f"{path} is damaged or truncated ({error})") from None
     if magic != 0x803:
-        raise UserError(f"{path} is no idx image file (it starts with {magic:#x})")
+        kind = UserError if magic >> 8 == 0x8 else Damaged  # another idx file, or none at all
+        raise kind(f"{path} is no idx image file (it starts with {magic:#x})")
     if len(raw) != 16 + count * rows * columns:
-        raise UserError(
-            f"{path} is truncated: {len(raw):,} bytes of {16 + count * rows * columns:,}; "
-            "fetch it again"
-        )
+        wanted = 16 + count * rows * columns
+        raise Damaged(f"{path} is truncated or too long: {len(raw):,} bytes of {wanted:,}")
     if md5 is not None and hashlib.md5(raw).hexdigest() != md5:
         raise UserError(f"{path} is not the official file (its md5 differs); fetch it again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(count, rows, columns)
@@ -193,21 +241,28 @@ def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
 
 def _mnist(root: str | Path, binarization: str) -> Images:
     download = "import sys, torchvision; torchvision.datasets.MNIST(sys.argv[1], download=True)"
-    if not available("mnist", root):
-        _fetch(download, str(root))
+    files = [file for file, (_, md5) in MNIST_FILES.items() if md5]
+    pixels = _read_or_fetch(
+        lambda: _mnist_pixels(root), lambda: _fetch_into(Path(root, "MNIST/raw"), files, download)
+    )
+    train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels)
+    n_valid = len(test)  # the last 10 000 training images
+    return split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+
+
+def _mnist_pixels(root: str | Path) -> list[np.ndarray]:
+    """The training and the test images."""
     if not available("mnist", root):
         raise _missing("MNIST", list(MNIST_FILES), root)
-    pixels = {}
+    pixels = []
     for file, (count, md5) in MNIST_FILES.items():
         if md5 is None:
             continue
         path = find(file, root)
-        pixels[file] = read_idx(path, md5)
-        if len(pixels[file]) != count:
-            raise UserError(f"{path} holds {len(pixels[file]):,} images, not {count:,}")
-    train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels.values())
-    n_valid = len(test)  # the last 10 000 training images
-    return split("mnist", train[:-n_valid], train[-n_valid:], test, binarization)
+        pixels.append(read_idx(path, md5))
+        if len(pixels[-1]) != count:
+            raise UserError(f"{path} holds {len(pixels[-1]):,} images, not {count:,}")
+    return pixels
 
 
 def _larochelle(root: str | Path) -> Images:
@@ -219,7 +274,8 @@ def _larochelle(root: str | Path) -> Images:
             raise _missing("Binarized MNIST", list(LAROCHELLE_FILES), root)
         opener = gzip.open if path.suffix == ".gz" else open
         try:
-            with opener(path, "rt") as lines:
+            with opener(path, "rt") as lines, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an empty file
                 pixels = np.loadtxt(lines, dtype=np.uint8, ndmin=2)
         except (OSError, EOFError, ValueError) as error:
             why = str(error).splitlines()[0]
@@ -232,29 +288,14 @@ def _larochelle(root: str | Path) -> Images:
 
 def _omniglot(root: str | Path, binarization: str) -> Images:
     """The 28x28 chardata.mat of Burda et al., split and binarized as the paper's code does."""
-    from scipy.io import loadmat
-
-    path = find("chardata.mat", root)
-    if path is None:
-        target = Path(root) / "omniglot" / "chardata.mat"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")  # renamed when whole, so that no half file is found
-        program = "import sys, urllib.request as u; u.urlretrieve(sys.argv[1], sys.argv[2])"
-        _fetch(program, OMNIGLOT_URL, str(part))
-        if part.is_file():
-            part.replace(target)
-        path = find("chardata.mat", root)
-    if path is None:
-        raise _missing("Omniglot", ["chardata.mat"], root)
-    try:
-        mat = loadmat(path)
-        # stored by columns: each image is transposed on the way
-        train, test = (
-            mat[k].T.reshape(-1, 28, 28).transpose(0, 2, 1).reshape(-1, 784).astype(float)
-            for k in ("data", "testdata")
-        )
-    except Exception as error:  # scipy says whatever comes first
-        raise UserError(f"{path} is damaged or truncated ({error}); fetch it again") from None
+    download = (
+        "import sys, urllib.request; "
+        "urllib.request.urlretrieve(sys.argv[2], sys.argv[1] + '/chardata.mat')"
+    )
+    train, test = _read_or_fetch(
+        lambda: _omniglot_pixels(root),
+        lambda: _fetch_into(Path(root, "omniglot"), ["chardata.mat"], download, OMNIGLOT_URL),
+    )
     if binarization == "static":
         draw = np.random.RandomState(5)
         train, test = (draw.rand(*p.shape) < p for p in (train, test))
@@ -262,6 +303,77 @@ def _omniglot(root: str | Path, binarization: str) -> Images:
     n_valid = round(len(train) * 1_345 / 24_345)
     splits = [torch.from_numpy(s.astype(float)) for s in (train[:-n_valid], train[-n_valid:], test)]
     return split("omniglot", *splits, binarization)
+
+
+def _omniglot_pixels(root: str | Path) -> list[np.ndarray]:
+    """The training and the test images' intensities, [N, 784]."""
+    from scipy.io import loadmat
+
+    path = find("chardata.mat", root)
+    if path is None:
+        raise _missing("Omniglot", ["chardata.mat"], root)
+    try:
+        mat = loadmat(path)
+        # stored by columns: each image is transposed on the way
+        return [
+            mat[k].T.reshape(-1, 28, 28).transpose(0, 2, 1).reshape(-1, 784).astype(float)
+            for k in ("data", "testdata")
+        ]
+    except Exception as error:  # scipy says whatever comes first
+        why = str(error).splitlines()[0]
+        raise Damaged(f"{path} is damaged or truncated ({why})") from None
+
+
+def _omniglot_small(root: str | Path, binarization: str) -> Images:
+    """The official small background sets 1 and 2: 242 characters by 20 drawers, 4 840 images.
+
+    Two alphabets are in both sets and count once. The splits are by drawer, so that nobody's
+    drawing of a character is in two of them. Not comparable with the numbers of `omniglot`.
+    """
+    download = (
+        "import sys, urllib.request\n"
+        "for file in sys.argv[3:]:\n"
+        "    urllib.request.urlretrieve(sys.argv[2] + file, sys.argv[1] + '/' + file)"
+    )
+    pixels, drawers = _read_or_fetch(
+        lambda: _small_pixels(root),
+        lambda: _fetch_into(
+            Path(root, "omniglot"), list(SMALL_FILES), download, SMALL_URL, *SMALL_FILES
+        ),
+    )
+    valid, test = (torch.isin(drawers, torch.tensor(who)) for who in (SMALL_VALID, SMALL_TEST))
+    return split(
+        "omniglot_small", pixels[~valid & ~test], pixels[valid], pixels[test], binarization
+    )
+
+
+def _small_pixels(root: str | Path) -> tuple[Tensor, Tensor]:
+    """Intensities [N, 784] and the drawer of each, in the order of alphabet, character, drawer."""
+    drawings: dict[str, np.ndarray] = {}
+    for file in SMALL_FILES:
+        path = find(file, root)
+        if path is None:
+            raise _missing("The small Omniglot", list(SMALL_FILES), root)
+        try:
+            with ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if name.endswith(".png"):
+                        drawing = name.partition("/")[2]  # alphabet/character/image
+                        drawings[drawing] = _shrunk(archive.read(name))
+        except (BadZipFile, OSError, zlib.error) as error:
+            raise Damaged(f"{path} is damaged or truncated ({error})") from None
+    names = sorted(drawings)
+    pixels = torch.from_numpy(np.stack([drawings[name] for name in names]))
+    return pixels, torch.tensor([int(Path(name).stem.split("_")[1]) for name in names])
+
+
+def _shrunk(png: bytes) -> np.ndarray:
+    """A drawing of 105x105, black on white, as 28x28 intensities of ink: the mean over areas."""
+    from PIL import Image
+
+    ink = 1 - np.asarray(Image.open(io.BytesIO(png)).convert("L")) / 255
+    fine = ink.repeat(4, 0).repeat(4, 1)  # 420 = 28 * 15 pixels a side
+    return fine.reshape(28, 15, 28, 15).mean((1, 3)).reshape(-1)
 
 
 def _digits(root: str | Path, binarization: str) -> Images:
@@ -288,4 +400,9 @@ def split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: s
 
 
 # name -> (root, binarization) -> Images; another data set is another row
-MAKERS = {"mnist": _mnist, "omniglot": _omniglot, "digits": _digits}
+MAKERS = {
+    "mnist": _mnist,
+    "omniglot": _omniglot,
+    "omniglot_small": _omniglot_small,
+    "digits": _digits,
+}

@@ -13,12 +13,14 @@ beside it.
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
+from functools import cache
 
 import numpy as np
 
-from experiments.config import UserError
+from experiments.errors import UserError, check
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -28,31 +30,59 @@ def episode_seed(seed: int, episode: int) -> int:
 
 def make(name: str, copies: int, steps: int, rescale: bool = False) -> Environments:
     """`copies` environments of gymnasium's id `name` with episodes of at most `steps` steps."""
-    kind = CartPole if name.startswith("CartPole-") else Environments
+    kind = CartPole if name in ("CartPole-v0", "CartPole-v1") else Environments
     return kind(name, copies, steps, rescale)
 
 
+@cache
+def discrete(name: str) -> bool:
+    """Whether an action of gymnasium's id `name` is one of n, as its action space says."""
+    return Environments(name, 1, steps=1).actions is not None
+
+
 def gym_make(name: str, steps: int, **options):
-    """gymnasium.make, with the failures a user can mend told in one line."""
-    extra = "pip install -e '.[experiments]' brings the environments"
+    """gymnasium.make; whatever fails is reported in one line."""
+    extra = "pip install -e '.[experiments]' brings those of the paper"
     try:
         import gymnasium
     except ImportError as error:
         raise UserError(
             f"env.id={name} needs gymnasium, which is not installed: {extra}"
         ) from error
-    with (
-        warnings.catch_warnings()
-    ):  # InvertedPendulum-v4 is old on purpose: it pays 1 on the failing step
+    _import_module_of(name)
+    with warnings.catch_warnings():
+        # InvertedPendulum-v4 is old on purpose: it pays 1 on the failing step.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return gymnasium.make(
                 name, max_episode_steps=steps, disable_env_checker=True, **options
             )
         except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-            raise UserError(f"env.id={name} needs a package that is missing: {extra}") from error
+            raise UserError(
+                f"env.id={name} needs a package that is missing ({_reason(error)}); {extra}"
+            ) from error
         except gymnasium.error.Error as error:
             raise UserError(f"env.id={name} is not an environment of gymnasium: {error}") from error
+        except Exception as error:  # an environment's own code may fail in any way
+            raise UserError(f"env.id={name} cannot be made: {_reason(error)}") from error
+
+
+def _import_module_of(name: str) -> None:
+    """Import the module of an id like corridor:Corridor-v0, which registers the environment."""
+    module, _, _ = name.rpartition(":")
+    if not module:
+        return
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise UserError(
+            f"env.id={name}: importing {module} failed ({_reason(error)}); the module must lie in "
+            "this folder or on PYTHONPATH"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
 
 
 class Environments:
@@ -60,6 +90,7 @@ class Environments:
 
     actions     the number of actions of a discrete environment, None of a continuous one
     dimension   the number of action coordinates of a continuous environment
+    features    the number of coordinates of an observation; one that is one of n is one-hot
     rescale     spread actions in [-1, 1] over the action space, as the published code does
     """
 
@@ -68,12 +99,39 @@ class Environments:
     ) -> None:
         self.name, self.copies, self.steps, self.rescale = name, copies, steps, rescale
         self.envs = [gym_make(name, steps, **options) for _ in range(self.simulators)]
-        space = self.envs[0].action_space
-        self.features = int(np.prod(self.envs[0].observation_space.shape))
-        self.actions = int(space.n) if hasattr(space, "n") else None
-        self.dimension = 0 if self.actions else int(np.prod(space.shape))
-        if not self.actions:
-            self.low, self.high = space.low.astype(np.float64), space.high.astype(np.float64)
+        self._read_actions(self.envs[0].action_space)
+        self._read_observations(self.envs[0].observation_space)
+
+    def _read_actions(self, space) -> None:
+        from gymnasium.spaces import Box, Discrete
+
+        self.space = space
+        if isinstance(space, Discrete):
+            self.actions, self.dimension = int(space.n), 0
+            return
+        check(
+            isinstance(space, Box) and np.issubdtype(space.dtype, np.floating),
+            f"env.id={self.name} has the action space {_in_one_line(space)}; a policy here chooses "
+            "from Discrete, or from a Box of floating-point numbers",
+        )
+        self.actions, self.dimension = None, int(np.prod(space.shape))
+        self.low, self.high = (x.astype(np.float64).ravel() for x in (space.low, space.high))
+        check(
+            space.is_bounded() or not self.rescale,
+            f"env.id={self.name} has actions without bounds: env.rescale=true has no meaning",
+        )
+
+    def _read_observations(self, space) -> None:
+        from gymnasium.spaces import Box, Discrete
+
+        check(
+            isinstance(space, Box | Discrete),
+            f"env.id={self.name} has the observation space {_in_one_line(space)}; known are Box "
+            "and Discrete; gymnasium.wrappers.FlattenObservation makes a Box of most others",
+        )
+        self.one_hot = isinstance(space, Discrete)
+        self.first = int(space.start) if self.one_hot else 0
+        self.features = int(space.n) if self.one_hot else int(np.prod(space.shape))
 
     @property
     def simulators(self) -> int:
@@ -82,7 +140,7 @@ class Environments:
     def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
         """Start an episode in each of `rows`; its first observations [rows, features]."""
         starts = [self.envs[row].reset(seed=seed)[0] for row, seed in zip(rows, seeds, strict=True)]
-        return np.array(starts, dtype=np.float64)
+        return self.observed(starts)
 
     def step(self, rows: np.ndarray, actions: np.ndarray):
         """Take one step in each of `rows`: observation, reward, terminated, truncated, arrays over
@@ -91,16 +149,33 @@ class Environments:
         A continuous action is clipped here, after the policy: its log-probability is that of the
         action before clipping.
         """
-        envs, taken = self.envs, actions if self.actions else self.to_bounds(actions)
+        envs, taken = self.envs, self.taken(actions)
         steps = [envs[row].step(action) for row, action in zip(rows.tolist(), taken, strict=True)]
         observation, reward, terminated, truncated, _ = zip(*steps, strict=True)
         flags = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
-        return np.array(observation, dtype=np.float64), np.array(reward, dtype=np.float64), *flags
+        return self.observed(observation), np.array(reward, dtype=np.float64), *flags
+
+    def observed(self, observations) -> np.ndarray:
+        """Observations as the environment gives them, as [rows, features]."""
+        if self.one_hot:
+            return np.eye(self.features)[np.array(observations, dtype=np.int64) - self.first]
+        return np.array(observations, dtype=np.float64).reshape(len(observations), -1)
+
+    def taken(self, actions: np.ndarray) -> np.ndarray:
+        """A policy's actions [rows] or [rows, dimension] as members of the action space."""
+        if self.actions:
+            return actions + self.space.start
+        within = self.to_bounds(actions).astype(self.space.dtype)
+        return within.reshape(len(actions), *self.space.shape)
 
     def to_bounds(self, actions: np.ndarray) -> np.ndarray:
         if self.rescale:
             actions = self.low + (actions + 1) / 2 * (self.high - self.low)
         return np.clip(actions, self.low, self.high)
+
+
+def _in_one_line(space) -> str:
+    return " ".join(str(space).split())
 
 
 class Recorded(Environments):

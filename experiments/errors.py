@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,14 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, number: int):
         super().__init__(message)
         self.status = 128 + number
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals after which a run saves and leaves; not SIGHUP where it is ignored, by nohup."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
 
 
 def check(condition: Any, message: str) -> None:

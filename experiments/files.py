@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import fcntl
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from experiments.errors import UserError
+
+TOOK = ("seconds", "device")  # columns that say how a run went, and not what it found
 
 
 @contextmanager
@@ -58,8 +63,32 @@ def locked(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        take_lock(file, wait=True)
         yield
+
+
+def take_lock(file: IO, wait: bool) -> bool:
+    """Lock an open file for this process alone; False where another process holds it.
+
+    Where the file system has no locks, a line says so and the run is done without.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        _warn_of_no_locks(error.strerror)
+    return True
+
+
+@cache  # once per process
+def _warn_of_no_locks(reason: str) -> None:
+    print(
+        f"warning: the file system of runs= has no file locks ({reason}); take care that no two "
+        "commands work in one run folder",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def texts(values) -> list[str]:
@@ -77,6 +106,21 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) ->
     with disk_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> list[Sequence]:
+    """The rows; one that is in the table already but for what it took keeps the time found there.
+
+    So a run that repeats known numbers changes no file, and git shows what really differs. To
+    measure times anew, delete the table first.
+    """
+    findings = [index for index, name in enumerate(columns) if name not in TOOK]
+
+    def finding(row: Sequence) -> tuple[str, ...]:
+        return tuple("" if row[index] is None else str(row[index]) for index in findings)
+
+    old = {finding(row): row for row in read_rows(path, columns)}
+    return [old.get(finding(row), row) for row in map(tuple, rows)]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
-from experiments.errors import Interrupted, UserError
+from experiments.errors import Interrupted, UserError, stop_signals
 from experiments.progress import duration
 from experiments.tracking import preload
 
@@ -35,7 +35,7 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
         for child in running.values():
             os.kill(child.pid, number)
 
-    handlers = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {n: signal.signal(n, pass_on) for n in stop_signals()}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -66,7 +66,7 @@ def ahead(costs: Iterable[float], processes: int) -> str:
 
 def _child(task: Callable[[str], object], name: str) -> None:
     os.setpgrp()  # the terminal's Ctrl-C goes to the parent, which passes it on once
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, _leave)
     threading.Thread(target=_watch_parent, daemon=True).start()
     try:

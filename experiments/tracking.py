@@ -12,7 +12,6 @@ Whatever W&B does, no step and no row is lost: its first failure is told once, t
 from __future__ import annotations
 
 import json
-import netrc
 import os
 import re
 import secrets
@@ -77,8 +76,11 @@ class Tracker:
         self._media: list[dict[str, Any]] = []
         self._latest: Any = None
         self._progress = Progress(self.name, steps, bar, self._latest_text)
+        tracking = tracking or Tracking()
         labels = self._labels() if rows == "each" else [self.name]
-        self._mirror = _Mirror(folder, tracking or Tracking(), group, job_type, labels, Path(runs))
+        tracking.check(several=len(labels) > 1)
+        labels = [os.environ.get("WANDB_NAME") or labels[0]] if len(labels) == 1 else labels
+        self._mirror = _Mirror(folder, tracking, group, job_type, labels, Path(runs))
         self._each = rows == "each"
 
     def _labels(self) -> list[str]:
@@ -93,6 +95,8 @@ class Tracker:
         if not self.folder.loaded:
             raise RuntimeError("call folder.load() first: it cuts the record back")
         self._mirror.open()
+        if self._mirror.runs:
+            print(f"{self.name}: W&B {self._mirror.where}", flush=True)
         self._replay()
         self._progress.start(self.folder.step)
         return self
@@ -251,21 +255,31 @@ def _counted(entry: dict[str, Any]) -> dict[str, Any]:
 
 def wandb_mode(tracking: Tracking) -> str:
     """What the configuration says, else WANDB_MODE, else online when logged in, else offline."""
-    if tracking.mode != "auto":
-        return tracking.mode
-    return os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
+    if tracking.wanted != "auto":
+        return tracking.wanted
+    return "online" if _logged_in() else "offline"
 
 
 def _logged_in() -> bool:
-    """Without asking and without network."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    host = address.split("//")[-1].split("/")[0]
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    """Asked of W&B, which knows its hosts and its files; without a prompt and without network."""
+    wandb = import_wandb()
+    if wandb is None:
         return False
+    try:
+        wandb.setup(settings=wandb.Settings(silent=True))
+        return wandb.login(prompt=False, verify=False)
+    except Exception as error:
+        print(f"W&B is not logged in: {_in_one_line(error)}", flush=True)
+        return False
+
+
+def wandb_folder(runs: Path) -> Path:
+    """Where W&B's own files are: in WANDB_DIR, else beside the run folders."""
+    return Path(os.environ.get("WANDB_DIR") or runs) / "wandb"
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def import_wandb():
@@ -293,6 +307,7 @@ def show_figures(case: Path, group: str, runs: Path, pictures: Iterable[Path]) -
     if not known:
         return
     tracking = Tracking(**{key: known[0][key] for key in ("project", "entity") if key in known[0]})
+    group = known[0].get("group", group)
     place = SimpleNamespace(path=case / "figures", config={"group": group})
     place.path.mkdir(exist_ok=True)
     mirror = _Mirror(place, tracking, group, "figures", [f"{group}-figures"], runs)
@@ -308,10 +323,14 @@ class _Mirror:
 
     def __init__(self, folder, tracking, group, job_type, labels, root):
         self.folder, self.tracking, self.root = folder, tracking, root
-        self.group, self.job_type, self.labels = group, job_type, labels
+        self.group = os.environ.get("WANDB_RUN_GROUP") or group
+        self.job_type, self.labels = job_type, labels
+        self.project = tracking.project or os.environ.get("WANDB_PROJECT") or "relax"
+        self.entity = tracking.entity or os.environ.get("WANDB_ENTITY")
         self.runs: list[Any] = []
         self._stack = ExitStack()
         self._told = False
+        self.where = ""
         self.last: list[int] = []  # the step that a resumed online run already has
 
     def open(self) -> None:
@@ -331,18 +350,19 @@ class _Mirror:
         if len(self.labels) > TOO_MANY:
             raise ValueError(f"{len(self.labels)} runs at once; use rows='quantiles'")
         memory = self._forget_the_torn(mode)
-        self.root.mkdir(parents=True, exist_ok=True)
+        folder = wandb_folder(self.root).parent
+        folder.mkdir(parents=True, exist_ok=True)
         self._wandb = wandb
         for label, id_ in zip(self.labels, memory["ids"], strict=True):
             run = wandb.init(
-                project=self.tracking.project,
-                entity=self.tracking.entity,
+                project=self.project,
+                entity=self.entity,
                 group=self.group or None,
                 job_type=self.job_type or None,
                 name=label,
                 id=id_,
                 config=self.folder.config,
-                dir=str(self.root),
+                dir=str(folder),
                 mode=mode,
                 resume="allow" if mode == "online" else None,
                 reinit="create_new",  # several stay open, and a sweep's cases never share one
@@ -364,9 +384,21 @@ class _Mirror:
             self.runs.append(run)
             self.last.append(int(run.summary.get("step", -1)) if run.resumed else -1)
         memory["dirs"] = [str(Path(run.dir).parent) for run in self.runs]
-        memory |= {"project": self.tracking.project, "entity": self.tracking.entity}
+        memory |= {"project": self.project, "entity": self.entity, "group": self.group}
+        self.where = self._where(mode, memory["ids"])
         memory["address"] = self.runs[0].project_url if mode == "online" else None
         write_whole(self.folder.path / "wandb.json", (json.dumps(memory) + "\n").encode())
+
+    def _where(self, mode: str, ids: list[str]) -> str:
+        """Where the dashboard is, or will be once it is uploaded."""
+        run, several = self.runs[0], len(self.runs) > 1
+        if mode == "online":
+            return f"{run.project_url}, group {self.group}" if several else run.url
+        files, here = Path(run.dir).parent, Path.cwd()
+        files = files.relative_to(here) if files.is_relative_to(here) else files
+        if several:  # the ids of one run folder share their last part
+            files = files.with_name(f"offline-run-*-{ids[0].rpartition('-')[2]}")
+        return f"offline in {files.parent}; upload later with: wandb sync {files}"
 
     def _forget_the_torn(self, mode: str) -> dict[str, Any]:
         """This run folder's ids. A torn offline run is removed: the new one tells all of it."""
@@ -394,8 +426,10 @@ class _Mirror:
     def _tell(self, what: str, error: Exception) -> None:
         """Once: whatever fails after that fails for the same reason."""
         if not self._told:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            print(f"W&B could not {what} ({reason}); metrics.csv has everything", flush=True)
+            print(
+                f"W&B could not {what} ({_in_one_line(error)}); metrics.csv has everything",
+                flush=True,
+            )
         self._told = True
 
     def log(self, step: int, told: list[dict[str, float]]) -> None:

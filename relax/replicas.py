@@ -183,7 +183,8 @@ class Optimizer:
         self.params = [p for p in params if p.requires_grad]
         if not self.params:
             raise ValueError("the optimiser got no parameters")
-        self.steps = torch.zeros((), device=self.params[0].device)
+        # The fused kernel on a GPU reads float32, whatever torch's default is.
+        self.steps = torch.zeros((), dtype=torch.float32, device=self.params[0].device)
         self.state = self.start()
         self.set_lr(lr)
 

@@ -350,13 +350,13 @@ def toys(found: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+@style.applied()
 def main() -> None:
-    style.use()
     folder = RESULTS / "compare"
     measured = [p for p in sorted(folder.glob("*-*.csv")) if not p.name.startswith("curves-")]
     found = cells([row for path in measured for row in read(path)])
     figure(found)
-    (folder / "tables.md").write_text(tables(found))
+    (folder / "tables.md").write_text(tables(found), encoding="utf-8")
     if curves := [row for path in sorted(folder.glob("curves-*.csv")) for row in read(path)]:
         curves_figure(curves)
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from experiments.config import Tracking
-from experiments.tracking import wandb_mode
+from experiments.tracking import wandb_folder, wandb_mode
 
 
 def addresses(runs: Path) -> list[str]:
@@ -22,7 +22,7 @@ def addresses(runs: Path) -> list[str]:
 
 def look(runs: Path, program: Path, online: bool, terminal: bool) -> tuple[str, list[str]]:
     """What to say, and the command to run (empty for none)."""
-    mirror = runs / "wandb"
+    mirror = wandb_folder(runs)
     offline = any(mirror.glob("offline-run-*"))
     if online and (found := addresses(runs)):
         return "\n".join(found), []

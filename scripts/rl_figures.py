@@ -33,12 +33,12 @@ COLUMNS = (
 )
 
 
+@style.applied()
 def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
     root = results / "rl" / preset
     cases = [name for name in GOALS if any((root / name).glob("*-solved.csv"))]
     check(cases, f"{root} holds no results: make reproduce-rl PRESET={preset}")
     published = json.loads((Path(__file__).parents[1] / "results/paper/rl.json").read_text())
-    style.use()
     for case in cases:
         path = results / "figures" / f"rl-{preset}-{case}"
         with shown(runs, "rl", preset, case) as show:

@@ -21,7 +21,7 @@ from experiments.rl.loop import Run, replicas_of
 CASES = {
     "cartpole": (Env(), "relax"),
     "lunarlander": (Env("lunarlander", "LunarLander-v3", 1000, 200.0), "relax"),
-    "pendulum": (Env("pendulum", "InvertedPendulum-v4", 1000, 950.0, False, True), "lax"),
+    "pendulum": (Env("pendulum", "InvertedPendulum-v4", 1000, 950.0, True), "lax"),
 }
 COLUMNS = ["env", "replicas", "training_frames_per_s", "bare_steps_per_s", "share"]
 

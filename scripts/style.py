@@ -5,13 +5,16 @@ The colours are Okabe and Ito's. What the paper measured is dashed and dark, our
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+# Read when matplotlib is imported; a name that it does not know there would end the import.
+os.environ["MPLBACKEND"] = "Agg"
 import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 
 COLOURS = {
@@ -47,6 +50,22 @@ LABELS = {
     "lax_squared": "LAX, squared error",
     "lax_score": "LAX, score only",
 }
+SETTINGS = {
+    "font.size": 10.5,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "relax",
+}
 WIDTH = 9.2  # inches: the text stays legible where a README shows the picture 830 pixels wide
 
 
@@ -73,26 +92,11 @@ def dark(name: str) -> tuple[float, ...]:
     return tuple(0.6 * x for x in matplotlib.colors.to_rgb(colour(name)))
 
 
-def use() -> None:
-    """Settings of every figure."""
-    plt.rcParams.update(
-        {
-            "font.size": 10.5,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E6E6E6",
-            "legend.frameon": False,
-            "legend.fontsize": 9.5,
-            "figure.constrained_layout.use": True,
-            "savefig.dpi": 150,
-            "svg.hashsalt": "relax",
-        }
-    )
+@contextmanager
+def applied() -> Iterator[None]:
+    """Draw with the settings of every figure, whatever the user's matplotlibrc says."""
+    with matplotlib.style.context(["default", SETTINGS]):
+        yield
 
 
 def band(ax, x: np.ndarray, values: np.ndarray, name: str, **line) -> np.ndarray:

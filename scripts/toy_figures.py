@@ -23,12 +23,12 @@ WINDOW = 500  # steps that a point of the log-variance is averaged over, as in t
 ORDER = ("reinforce", "rebar", "relax", "exact")
 
 
+@style.applied()
 def main(preset: str, results: Path, t: float | None = None, runs: Path = Path("runs")) -> None:
     case = "t*" if t is None else f"t{t!r}"
     cases = sorted((results / "toy" / preset).glob(f"{case}/summary.csv"))
     mend = f"make reproduce-toy PRESET={preset}" + ("" if t is None else f" T={t!r}")
     check(cases, f"{results / 'toy' / preset / case} holds no results: {mend}")
-    style.use()
     for summary in cases:
         case = summary.parent
         published = paper_curves(case.name)

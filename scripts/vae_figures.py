@@ -30,11 +30,11 @@ STEPS = {"mnist": 2083, "digits": 54}  # per epoch of 24
 SPAN = 40  # nats above the best that the picture of the rates shows
 
 
+@style.applied()
 def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
     folder = results / "vae" / preset
     cases = sorted(case for case in folder.glob("*-*") if list(case.glob("*.csv")))
     check(cases, f"{folder} holds no results: python -m experiments.vae preset=vae/{preset}")
-    style.use()
     for case in cases:
         stem = results / "figures" / f"vae-{preset}-{case.name}"
         with shown(runs, "vae", preset, case.name) as show:

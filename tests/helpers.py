@@ -6,9 +6,12 @@ they are listed here.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -17,6 +20,32 @@ import relax as rx
 from relax.distributions import Distribution
 
 Function = Callable[[Tensor], Tensor]
+ROOT = Path(__file__).parents[1]
+
+
+@cache
+def committed() -> Path | None:
+    """A folder with README.md and results/ as git holds them; None where there is no repository.
+
+    Whoever runs an experiment writes into results/, so what lies there says nothing about the pages
+    that are committed.
+    """
+    place = Path(_PLACE.name)
+    return place if export_index(ROOT, place) else None
+
+
+def export_index(root: Path, place: Path) -> bool:
+    """Copy README.md and results/ from git's index: what is committed, or will be after git add."""
+    listing = ["git", "ls-files", "-z", "README.md", "results"]
+    listed = subprocess.run(listing, cwd=root, capture_output=True)
+    if listed.returncode or not listed.stdout:
+        return False
+    command = ["git", "checkout-index", "-z", "--stdin", f"--prefix={place}/"]
+    subprocess.run(command, cwd=root, input=listed.stdout, check=True)
+    return True
+
+
+_PLACE = TemporaryDirectory(prefix="committed-")
 
 
 def smooth_surrogate(dist: Distribution) -> Function:

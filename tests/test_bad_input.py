@@ -164,6 +164,7 @@ FILES = [
     ("torn gz", lambda f: gz(f, 40), "mnist", [f"{TRAIN}.gz", "fetch it again"]),
     ("no gz", lambda f: (f / TRAIN).rename(f / (TRAIN + ".gz")), "mnist", [f"{TRAIN}.gz"]),
     ("no words", lambda f: larochelle(f, "a b c\n"), "mnist", ["binarized_mnist_train.amat"]),
+    ("no row", lambda f: larochelle(f, ""), "mnist", ["binarized_mnist_train.amat", "784"]),
     ("torn row", lambda f: larochelle(f, ROW + "0 1\n"), "mnist", ["binarized_mnist_train.amat"]),
     ("short rows", lambda f: larochelle(f, "0 1\n1 1\n"), "mnist", ["784"]),
     ("no mat", lambda f: (f / "chardata.mat").write_text("x" * 300), "omniglot", ["chardata.mat"]),

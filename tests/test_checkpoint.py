@@ -1,5 +1,6 @@
 """Run folders: a run killed anywhere and started again leaves an uninterrupted run's record."""
 
+import errno
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import time
 import pytest
 import torch
 
+from experiments import files
 from experiments.checkpoint import DIGEST, RunFolder
 from experiments.errors import Interrupted, UserError
 from experiments.tracking import Tracker, Tracking
@@ -106,7 +108,7 @@ def modified(file):
         return 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_killed_at_any_moment_and_started_again(tmp_path, whole, number):
     draw, statuses = random.Random(int(number)), []
     newest = tmp_path / "checkpoint.pt"
@@ -292,3 +294,20 @@ def test_clock_going_backwards_changes_nothing(tmp_path, whole, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: -1e9)
     walk(tmp_path)
     assert (tmp_path / "metrics.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES])
+def test_a_file_system_without_locks_is_worked_on_with_a_warning(
+    tmp_path, whole, monkeypatch, capsys, number
+):
+    def flock(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    files._warn_of_no_locks.cache_clear()
+    walk(tmp_path)
+    with files.locked(tmp_path / "summary.lock"):
+        pass
+    assert (tmp_path / "metrics.csv").read_bytes() == whole
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ") and os.strerror(number) in line

@@ -1,5 +1,6 @@
 """Mistakes on the command line: one line that names the culprit and the mend, and exit status 2."""
 
+import shlex
 import sys
 
 import pytest
@@ -67,6 +68,13 @@ MISTAKES = [
         ["estimators.reinforce", "no settings"],
     ),
     (["steps"], ["cannot read the argument", "key=value"]),
+    (["t .4"], ["cannot read the argument", "without spaces"]),
+    (["t=.45,.49"], ["t=.45,.49 has several values", "add --multirun"]),
+    (["t=range(1,3)"], ["t=range(1,3) has several values", "add --multirun"]),
+    (["snapshots=10,60"], ["add --multirun", "'snapshots=[...]'"]),
+    (["estimator=relax,rebar"], ["add --multirun", "'estimator=[...]'"]),
+    (["runs=a/b,c"], ["add --multirun", "quote a path as 'runs=\"a/b,c\"'"]),
+    (["seeds=${nothing}"], ["seeds", "'nothing' not found"]),
     (["estimator=[relax"], ["cannot read the argument"]),
 ]
 
@@ -79,6 +87,20 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, run_dirs, tmp_path, argument
     assert line.startswith("error: ") and "\n" not in line, line
     assert not [word for word in words if word not in line], line
     assert not list(tmp_path.glob("results/**/*.csv"))
+
+
+PATHS = ["a#b", "a (1)", "a=b", "Läufe", "it's", 'a"b', "a&b", "[x]", "{x}", "a;b", "a,/b", "a!"]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_following_the_advice_for_a_path_gives_that_path(monkeypatch, capsys, name):
+    """What the line tells the user to type into the shell, typed."""
+    path, seen = f"some/{name}", []
+    status, line = command(monkeypatch, capsys, f"runs={path}", task=seen.append)
+    assert status == 2 and "quote" in line and "\n" not in line and not seen
+    (argument,) = shlex.split(line.split("quote the value: ")[-1].split("quote a path as ")[-1])
+    assert command(monkeypatch, capsys, argument, task=seen.append) == (0, "")
+    assert seen[0].runs == path
 
 
 @pytest.mark.parametrize("place", ["runs", "results"])

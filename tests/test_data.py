@@ -3,13 +3,18 @@
 import gzip
 import hashlib
 import struct
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from experiments import data
-from experiments.config import UserError
+from experiments.errors import UserError
 from relax.replicas import Streams
 
 
@@ -99,6 +104,75 @@ def test_another_file_of_the_same_size_is_refused(tmp_path, small_mnist):
         data.load("mnist", tmp_path)
 
 
+@pytest.fixture
+def download(monkeypatch, small_mnist):
+    """A network that works: downloads bring good files, also into torchvision's layout."""
+    count = []
+
+    def fetch(program, folder, *arguments):
+        count.append(folder)
+        write(Path(folder) / "MNIST" / "raw", small_mnist)
+
+    monkeypatch.setattr(data, "_fetch", fetch)
+    return count
+
+
+HARMS = {
+    "empty": lambda raw: b"",
+    "half": lambda raw: raw[: len(raw) // 2],
+    "a page of the hotel's": lambda raw: b"<html>" * 9,
+    "too long": lambda raw: raw + b"x",
+}
+
+
+@pytest.mark.parametrize("layout", ["", "MNIST/raw"])
+@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_damaged_file_is_fetched_again(tmp_path, small_mnist, download, layout, gz, harm):
+    write(tmp_path / "good", small_mnist)
+    write(tmp_path / "bad" / layout, small_mnist, gz)
+    file = tmp_path / "bad" / layout / ("t10k-images-idx3-ubyte" + ".gz" * gz)
+    file.write_bytes(harm(file.read_bytes()))
+    found = data.load("mnist", tmp_path / "bad")
+    assert len(download) == 1
+    assert torch.equal(found.test, data.load("mnist", tmp_path / "good").test)
+    assert {path.name for path in (tmp_path / "bad/MNIST/raw").iterdir()} >= set(small_mnist)
+    assert not [path for path in tmp_path.rglob("tmp*") if path.is_dir()]
+
+
+def test_a_damaged_file_of_somebody_elses_folder_stays(
+    tmp_path, small_mnist, download, monkeypatch
+):
+    monkeypatch.setenv("RELAX_DATA", str(tmp_path / "theirs"))
+    write(tmp_path / "theirs", {name: b"" for name in small_mnist})
+    assert len(data.load("mnist", tmp_path / "ours").train) == 20
+    assert all(path.read_bytes() == b"" for path in (tmp_path / "theirs").iterdir())
+
+
+def test_other_images_are_not_replaced(tmp_path, small_mnist, download):
+    """Fashion-MNIST under MNIST's names is somebody's work, and not a torn download."""
+    changed = {name: raw[:-1] + bytes([raw[-1] ^ 1]) for name, raw in small_mnist.items()}
+    write(tmp_path / "MNIST" / "raw", changed)
+    with pytest.raises(UserError, match="md5"):
+        data.load("mnist", tmp_path)
+    assert not download
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + b"\0" * 50])
+def test_a_damaged_omniglot_is_fetched_again(tmp_path, monkeypatch, no_download, content):
+    from scipy.io import savemat
+
+    def fetch(program, folder, *arguments):
+        pixels = {"data": np.zeros((784, 40)), "testdata": np.zeros((784, 20))}
+        savemat(Path(folder) / "chardata.mat", pixels)
+
+    (tmp_path / "chardata.mat").write_bytes(content)
+    with pytest.raises(UserError, match=r"chardata.mat is damaged.*a new download failed"):
+        data.load("omniglot", tmp_path)
+    monkeypatch.setattr(data, "_fetch", fetch)
+    assert len(data.load("omniglot", tmp_path).test) == 20
+
+
 def test_labels_in_the_images_place_are_refused(tmp_path, small_mnist):
     name = "train-images-idx3-ubyte"
     write(tmp_path, {**small_mnist, name: idx(np.zeros((30, 28, 28), np.uint8), magic=0x801)})
@@ -151,6 +225,42 @@ def test_omniglot_has_the_authors_layout_draw_and_split(tmp_path, no_download):
     train = train[np.random.RandomState(123).permutation(len(train))]
     assert np.array_equal(images.train, train[:170]) and np.array_equal(images.valid, train[170:])
     assert np.array_equal(images.test, test)
+
+
+def small_omniglot(folder: Path) -> None:
+    """Two archives that share an alphabet; a drawing by drawer d has d rows of 4 pixels of ink."""
+    for file, alphabets in zip(data.SMALL_FILES, (("Greek", "Korean"), ("Greek",)), strict=True):
+        with ZipFile(folder / file, "w") as archive:
+            for alphabet, drawer in product(alphabets, range(1, 21)):
+                drawing = np.full((105, 105), 255, np.uint8)
+                drawing[: 4 * drawer] = 0
+                png = BytesIO()
+                Image.fromarray(drawing).convert("1").save(png, "png")
+                name = f"{Path(file).stem}/{alphabet}/character01/0001_{drawer:02}.png"
+                archive.writestr(name, png.getvalue())
+
+
+def test_the_small_omniglot_is_split_by_drawer_and_counts_a_shared_alphabet_once(
+    tmp_path, no_download
+):
+    small_omniglot(tmp_path)
+    images = data.load("omniglot_small", tmp_path, "dynamic")
+    assert [len(s) for s in (images.train, images.valid, images.test)] == [32, 4, 4]
+    assert images.name == "omniglot_small" and images.side == 28
+    ink = torch.tensor([4 * drawer / 105 for drawer in [*range(1, 17)] * 2])
+    torch.testing.assert_close(images.train.mean(1).float(), ink, atol=1e-6, rtol=0)
+    assert images.train.view(-1, 28, 28)[0, 0].min() == 1 and images.train[0, -1] == 0
+    static = data.load("omniglot_small", tmp_path)
+    seen = [set(split.mean(1).mul(28).round().tolist()) for split in (static.valid, static.test)]
+    assert seen == [{18.0, 19.0}, {20.0, 21.0}]  # of 28 rows: drawers 17 and 18, 19 and 20
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 torn", b"<html>"])
+def test_a_damaged_small_omniglot_is_named(tmp_path, no_download, content):
+    small_omniglot(tmp_path)
+    (tmp_path / data.SMALL_FILES[1]).write_bytes(content)
+    with pytest.raises(UserError, match="images_background_small2.zip is damaged"):
+        data.load("omniglot_small", tmp_path)
 
 
 def test_a_damaged_omniglot_is_named(tmp_path, no_download):

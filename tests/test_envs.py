@@ -1,14 +1,17 @@
 """The environments: gymnasium's own transitions, independent rows, starts from the seed alone."""
 
 import builtins
+import itertools
+import sys
 
 import numpy as np
 import pytest
 
 from experiments import envs
-from experiments.config import UserError
+from experiments.errors import UserError
 
-pytest.importorskip("gymnasium")
+gymnasium = pytest.importorskip("gymnasium")
+spaces = gymnasium.spaces
 
 
 def test_cartpole_is_gymnasiums_bit_for_bit():
@@ -84,3 +87,141 @@ def test_a_missing_gymnasium_names_the_extra(monkeypatch):
 def test_an_unknown_environment_is_named():
     with pytest.raises(UserError, match="NoSuchEnv-v0"):
         envs.make("NoSuchEnv-v0", 1, 10)
+
+
+# ---- spaces ----
+
+BOX = spaces.Box(-1.0, 1.0, (2,))
+
+
+class Echo(gymnasium.Env):
+    """Insists on actions of its space, keeps them, and lasts until the clock cuts it."""
+
+    def __init__(self, action_space, observation_space, render_mode=None):
+        self.action_space, self.observation_space = action_space, observation_space
+        self.taken = []
+
+    def reset(self, seed=None, options=None):
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.taken.append(action)
+        return self.observation_space.sample(), 1.0, False, False, {}
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    """Register an Echo with these spaces; its id."""
+
+    def register(action_space, observation_space):
+        name = f"Echo-v{next(NUMBERS)}"
+        kwargs = {"action_space": action_space, "observation_space": observation_space}
+        gymnasium.register(name, Echo, kwargs=kwargs)
+        return name
+
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    return register
+
+
+def test_actions_of_a_discrete_space_begin_at_its_start(echo):
+    name = echo(spaces.Discrete(3, start=1), BOX)
+    two = envs.make(name, 2, 5)
+    assert envs.discrete(name) and two.actions == 3
+    two.reset(np.arange(2), [0, 1])
+    two.step(np.arange(2), np.array([0, 2]))
+    assert [env.unwrapped.taken for env in two.envs] == [[1], [3]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("shape", [(1,), (2, 3)])
+def test_actions_of_a_box_have_its_dtype_and_shape(echo, dtype, shape):
+    name = echo(spaces.Box(-0.3, 0.1, shape, dtype), BOX)
+    two = envs.make(name, 2, 5)
+    assert not envs.discrete(name) and two.dimension == int(np.prod(shape))
+    two.reset(np.arange(2), [0, 1])
+    two.step(np.arange(2), np.full((2, two.dimension), 0.123456789))
+    (taken,) = two.envs[0].unwrapped.taken
+    assert np.shape(taken) == shape and (taken == dtype(0.1)).all()
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(0, 255, (2, 3), np.uint8), spaces.Box(-np.inf, np.inf, (4, 1, 2)), BOX]
+)
+def test_observations_of_several_axes_are_flattened(echo, space):
+    two = envs.make(echo(spaces.Discrete(2), space), 2, 5)
+    assert two.features == np.prod(space.shape)
+    space.seed(7)
+    assert np.array_equal(two.reset(np.arange(2), [6, 7])[1], space.sample().ravel())
+    assert two.step(np.array([1]), np.array([0]))[0].shape == (1, two.features)
+
+
+def test_a_discrete_observation_is_one_hot(echo):
+    space = spaces.Discrete(4, start=-1)
+    two = envs.make(echo(spaces.Discrete(2), space), 2, 5)
+    seen = two.reset(np.arange(2), [6, 7])
+    space.seed(7)
+    assert two.features == 4
+    assert seen[1].tolist() == np.eye(4)[space.sample() + 1].tolist()
+
+
+OTHERS = [
+    spaces.Dict({"a": BOX, "b": spaces.Discrete(2)}),
+    spaces.Tuple([BOX, BOX]),
+    spaces.MultiDiscrete([2, 3]),
+    spaces.MultiBinary(3),
+    spaces.Text(5),
+    spaces.Sequence(BOX),
+]
+
+
+@pytest.mark.parametrize("space", OTHERS, ids=lambda space: type(space).__name__)
+def test_other_spaces_are_refused_in_one_line(echo, space):
+    kind = type(space).__name__
+    for what, both in (("action", (space, BOX)), ("observation", (spaces.Discrete(2), space))):
+        with pytest.raises(UserError, match=f"has the {what} space {kind}") as error:
+            envs.make(echo(*both), 1, 5)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 9, (2,), np.int64)])
+def test_whole_numbers_are_no_continuous_action(echo, space):
+    with pytest.raises(UserError, match="has the action space Box.*floating-point"):
+        envs.make(echo(space, BOX), 1, 5)
+
+
+def test_rescaling_needs_bounds(echo):
+    name = echo(spaces.Box(-np.inf, np.inf, (2,)), BOX)
+    assert envs.make(name, 1, 5).dimension == 2
+    with pytest.raises(UserError, match=r"without bounds: env.rescale=true"):
+        envs.make(name, 1, 5, rescale=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (None, "importing mine failed (ModuleNotFoundError: No module named 'mine')"),
+        ("import numpyy", "importing mine failed (ModuleNotFoundError: No module named 'numpyy')"),
+        ("def", "importing mine failed (SyntaxError: "),
+        ("", "is not an environment of gymnasium"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch, code, said):
+    if code is not None:
+        (tmp_path / "mine.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(UserError) as error:
+        envs.make("mine:Mine-v0", 1, 5)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_environment_that_cannot_be_made_is_named(monkeypatch):
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    gymnasium.register("Needy-v0", Echo)  # its arguments are missing
+    with pytest.raises(UserError, match="env.id=Needy-v0 cannot be made: TypeError: "):
+        envs.make("Needy-v0", 1, 5)

@@ -1,7 +1,10 @@
 """The report: the same bytes twice, what is missing said and nothing else changed, one rule."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from difflib import SequenceMatcher
 from html.parser import HTMLParser
@@ -12,11 +15,12 @@ import pytest
 
 from scripts import style
 from scripts.report.__main__ import MARKS, main, report, small_table, with_table
-from scripts.report.claims import Cell, Claim, Interval, difference, mean, share
+from scripts.report.claims import Cell, Claim, Interval, difference, mean, paired, share
 from scripts.report.page import page
 from scripts.report.read import NOT_RUN, Results, markdown, number, took
+from tests.helpers import committed, export_index
 
-ROOT = Path(__file__).parent.parent
+ROOT = committed() or Path(__file__).parent.parent
 FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
 
 
@@ -39,12 +43,29 @@ def whole(copy) -> tuple[Results, str]:
 # ---- what is committed ----
 
 
+@pytest.mark.skipif(not committed(), reason="only git knows what is committed")
 def test_the_committed_pages_are_those_of_the_committed_results(whole):
-    """Where this fails: make report."""
+    """Where this fails: make report, then git add README.md results."""
     results, text = whole
     assert text == (ROOT / "results/README.md").read_text()
     front = (ROOT / "README.md").read_text()
     assert with_table(front, small_table(results)) == front
+
+
+def test_somebody_s_own_run_does_not_make_the_pages_old(tmp_path):
+    """What is compared is what git holds, whatever `make reproduce-toy` left in the tree."""
+    tree, found = tmp_path / "tree", tmp_path / "found"
+    assert not export_index(tmp_path, found)  # no repository
+    (tree / "results").mkdir(parents=True)
+    (tree / "README.md").write_text("committed")
+    (tree / "results" / "summary.csv").write_text("committed")
+    for words in (["init", "-q"], ["add", "README.md", "results"]):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+    (tree / "results" / "summary.csv").write_text("my own")
+    (tree / "results" / "more.csv").write_text("my own")
+    assert export_index(tree, found)
+    files = [path for path in found.rglob("*") if path.is_file()]
+    assert len(files) == 2 and {path.read_text() for path in files} == {"committed"}
 
 
 def test_twice_gives_the_same_bytes(tmp_path):
@@ -57,6 +78,19 @@ def test_twice_gives_the_same_bytes(tmp_path):
         main(root, front)
         files = (root / "README.md", root / "report.html", front)
         written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+
+
+def test_the_bytes_do_not_depend_on_the_locale(tmp_path):
+    shutil.copytree(ROOT / "results" / "paper", tmp_path / "results" / "paper")
+    front = tmp_path / "README.md"
+    front.write_text(FRONT + "\u00b1\n", encoding="utf-8")
+    written = []
+    for plain in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        command = [sys.executable, "-m", "scripts.report", tmp_path / "results"]
+        tree = Path(__file__).parents[1]
+        subprocess.run(command, cwd=tree, env=os.environ | plain, check=True, timeout=100)
+        written.append([front.read_bytes(), (tmp_path / "results" / "README.md").read_bytes()])
     assert written[0] == written[1]
 
 
@@ -93,7 +127,7 @@ def test_without_any_result_everything_is_not_run(copy, tmp_path):
     """Also: no cell of any table is ever empty."""
     shutil.copytree(copy / "paper", tmp_path / "paper")
     text = report(Results(tmp_path))
-    assert "reproduced 0, partly 0, not 0" in text
+    assert "0 reproduced, 0 supported, 0 inconclusive, 0 contradicted, " in text
     assert not re.search(r"\| +\|", text)
 
 
@@ -116,31 +150,55 @@ def test_the_front_page_keeps_its_words():
     ("ours", "full", "verdict"),
     [
         (None, True, NOT_RUN),
-        (Interval(2.0, 1.5, 2.5), True, "reproduced"),
-        (Interval(2.0, 1.5, 2.5), False, "partly"),  # shorter than the paper's
-        (Interval(2.0, 0.5, 3.5), True, "partly"),  # the interval reaches over
-        (Interval(2.0), True, "partly"),  # one seed
-        (Interval(0.5, 0.1, 2.0), True, "not"),
+        (Interval(2.0, 1.5, 2.5, 3), True, "reproduced"),
+        (Interval(2.0, 1.5, 2.5, 3), False, "supported"),  # shorter than the paper's
+        (Interval(2.0, 0.5, 3.5, 9), True, "inconclusive"),  # the interval contains the boundary
+        (Interval(0.5, 0.1, 2.0, 9), False, "inconclusive"),
+        (Interval(2.0), True, "inconclusive"),  # one seed
+        (Interval(2.0, 1.5, 2.5, 2), True, "inconclusive"),  # too few seeds
+        (Interval(0.5, 0.1, 0.9, 3), True, "contradicted"),
+        (Interval(0.5, 0.1, 0.9, 3), False, "contradicted"),
+        (Interval(float("nan"), seeds=3), True, NOT_RUN),
     ],
 )
 def test_the_verdict_of_a_cell(ours, full, verdict):
     assert Cell("here", "2", ours, above=1.0, full=full).verdict == verdict
     if ours:
-        turned = Interval(-ours.value, -ours.high, -ours.low)
+        turned = Interval(-ours.value, -ours.high, -ours.low, ours.seeds)
         assert Cell("here", "-2", turned, below=-1.0, full=full).verdict == verdict
 
 
 def test_the_verdict_of_a_claim():
-    good = Cell("a", "", Interval(2.0, 1.5, 2.5), above=1.0)
-    bad = Cell("b", "", Interval(0.0, -1.0, 0.5), above=1.0)
-    none = Cell("c", "", None, above=1.0)
-    found = {Claim("", "", cells).verdict for cells in ([good], [good, good])}
-    assert found == {"reproduced"}
-    assert Claim("", "", [bad, bad]).verdict == "not"
-    assert Claim("", "", [bad, none]).verdict == "not"
-    assert Claim("", "", [none]).verdict == NOT_RUN
-    assert Claim("", "", [good, none]).verdict == "partly"
-    assert Claim("", "", [good, none]).text == f"reproduced: a 2.00 [1.50, 2.50]; {NOT_RUN}: c"
+    good = Cell("a", "", Interval(2.0, 1.5, 2.5, 5), above=1.0)
+    short = Cell("a, short", "", Interval(2.0, 1.5, 2.5, 5), above=1.0, full=False)
+    open_ = Cell("b", "", Interval(1.0, 0.0, 2.5, 5), above=1.0)
+    open_short = Cell("b, short", "", Interval(1.0, 0.0, 2.5, 5), above=1.0, full=False)
+    bad = Cell("c", "", Interval(0.0, -1.0, 0.5, 5), above=1.0)
+    none = Cell("d", "", None, above=1.0)
+    for cells, verdict in (
+        ([good, good], "reproduced"),
+        ([good, none], "reproduced"),
+        ([good, open_], "inconclusive"),
+        ([good, open_, bad], "contradicted"),
+        ([good, open_short], "reproduced"),  # cases of the paper's length decide
+        ([short, short], "supported"),
+        ([short, short, open_short, none], "of 3: 2 supported, 1 inconclusive"),
+        ([none], NOT_RUN),
+    ):
+        assert Claim("", "", cells).verdict == verdict
+    text = Claim("", "", [good, none, none]).text
+    assert text == f"a: reproduced, 2.00 [1.50, 2.50]<br>2 cases {NOT_RUN}"
+
+
+def test_paired_seeds_are_compared_by_their_differences():
+    """Numbers of a textbook example: differences 1, 2, 3 have the mean 2 and the error .577."""
+    a, b = np.array([11.0, 22.0, 33.0]), np.array([10.0, 20.0, 30.0])
+    found = paired(a, b)
+    assert found.value == 2.0 and found.seeds == 3
+    assert found.low == pytest.approx(2 - 4.302653 * 0.5773503, rel=1e-6)
+    assert found.high == pytest.approx(2 + 4.302653 * 0.5773503, rel=1e-6)
+    apart = difference(a, b)
+    assert apart.value == 2.0 and apart.low < -20 < 20 < apart.high
 
 
 def test_what_a_run_took():

@@ -17,11 +17,14 @@ from experiments.rl.config import CONTINUOUS, DISCRETE, Env, Rl, Variance, arm
 from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
 from experiments.rl.gradients import buckets, mean_squared_norm, squared_norm
-from experiments.rl.loop import Run, Scores, replicas_of, train
+from experiments.rl.loop import Run, Scores, train
 from experiments.rl.networks import ACTIVATIONS, Network, glorot
 from experiments.rl.report import ratio, restricted
 from experiments.rl.rollout import Batch, Observer, advantages, collect, discount, seeds_of
 from experiments.rl.variance import log_variance
+from scripts import rl_figures
+from scripts.torture import victims
+from tests.policies import made_batch, small
 from tests.reference import grouped_objective
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +76,8 @@ class Mdp:
 
 
 def config(discrete: bool, of: list[str], **changes) -> Rl:
-    env = Env(name="mdp", steps=STEPS, discrete=discrete, variance=Variance(of=of))
+    same_kind = "CartPole-v1" if discrete else "Pendulum-v1"  # of actions as the Mdp's
+    env = Env(name="mdp", id=same_kind, steps=STEPS, variance=Variance(of=of))
     same = {"filtered": False, "previous": False, "continuous_hidden": [], "hidden": []}
     return Rl(env=env, gamma=GAMMA, frames=1, mode="variance", **{**same, **changes})
 
@@ -223,28 +227,6 @@ def test_return_to_go_without_discount_is_the_gradient_of_the_return(float64, mo
 # ---- one gradient per episode ----
 
 
-def small(discrete: bool, name: str, seeds: int = 2, **changes) -> Run:
-    """A run on a real environment, small enough for a test."""
-    kinds = {
-        True: Env(steps=30, variance=Variance(3, 1, 6, ["a2c", "relax"])),
-        False: Env("pendulum", "InvertedPendulum-v4", 30, 950.0, False, True),
-    }
-    if not discrete:
-        pytest.importorskip("mujoco")
-    settings = {
-        "batch": 60,
-        "value_steps": 2,
-        "continuous_hidden": [8, 8],
-        "frames": 10_000,
-        "clip": False,
-        "kl": 0.0,
-    }
-    made = Rl(env=kinds[discrete], seeds=seeds, estimators={name: {}}, **{**settings, **changes})
-    made.check()
-    own = arm(name, {}, made)[1]
-    return Run(made, name, own, replicas_of(made, own))
-
-
 def test_the_written_out_chain_rule_is_autograds_discrete(float64):
     run = small(True, "relax", seeds=3)
     learner, batch = run.learner, run.play(torch.ones(3, dtype=torch.bool))
@@ -343,13 +325,6 @@ def test_the_actions_are_those_of_the_replayed_policy(float64):
 
 
 # ---- returns, advantages, filter, scores ----
-
-
-def made_batch(reward, last, terminated) -> Batch:
-    reward = torch.tensor(reward, dtype=torch.float64)
-    empty = torch.zeros(*reward.shape, 1)
-    flags = torch.tensor(terminated), torch.tensor(last)
-    return Batch(empty, empty, rx.Noise(empty), reward, *flags, empty, None)
 
 
 def test_returns_stop_at_the_end_of_an_episode(float64):
@@ -495,17 +470,21 @@ def test_measuring_does_not_touch_the_training():
     ("changes", "message"),
     [
         (
-            {"env": Env(discrete=False), "estimators": {"relax": {}}},
+            {"env": Env(id="Pendulum-v1"), "estimators": {"relax": {}}},
             "not for the continuous actions",
         ),
         ({"estimators": {"lax": {}}}, "not for the discrete actions"),
         (
             {
-                "env": Env("pendulum", steps=1000, discrete=False),
+                "env": Env("pendulum", "Pendulum-v1", 1000),
                 "estimators": {"a2c": {}},
                 "batch": 500,
             },
             "shorter than",
+        ),
+        (
+            {"env": Env(id="Pendulum-v1", rates={"a2c": {"lr": [0.1], "scale": [1.0]}})},
+            "has scale for a2c.*continuous actions of Pendulum-v1; start from env=own",
         ),
         ({"estimators": {"relax": {"rate": 1}}}, "rate"),
         ({"estimators": {"relax": {"lr": [-1.0]}}}, "lr"),
@@ -518,6 +497,19 @@ def test_bad_input_is_one_line(changes, message):
     with pytest.raises(UserError, match=message) as error:
         Rl(**settings).check()
     assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_of_version_1_is_read_as_meant(tmp_path):
+    """There env.discrete was a setting; one that contradicts the action space is refused."""
+    made = small(True, "relax").config
+    made.runs, made.frames = str(tmp_path), 40
+    path = train(made, "relax", arm("relax", {}, made)[1])
+    old = json.loads((path / "config.json").read_text())
+    assert old["env"]["discrete"] is True  # as version 1 wrote it
+    old["env"]["discrete"] = False
+    (path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match="env.discrete=False there, True here"):
+        train(made, "relax", arm("relax", {}, made)[1])
 
 
 def test_seeds_of_counts_the_episodes_begun():
@@ -562,18 +554,18 @@ def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
     assert {"a2c.csv", "relax.csv", "a2c-solved.csv", "summary.csv"} <= {
         file.name for file in case.iterdir()
     }
-    drawn = command("scripts.rl_figures", "smoke", "--results", str(tmp_path / "results"))
-    assert drawn.returncode == 0, drawn.stderr
+    rl_figures.main("smoke", tmp_path / "results")
     assert (tmp_path / "results" / "figures" / "rl-smoke-cartpole.png").stat().st_size > 10_000
     table = (case.parent / "solve.csv").read_text().splitlines()
     assert table[0].startswith("case,estimator,seeds") and len(table) == 3
 
 
-def test_a_wrong_estimator_ends_in_one_line(run_dirs):
-    found = command("experiments.rl", "preset=rl/smoke", "env=pendulum", *run_dirs)
-    assert found.returncode == 2
-    assert "not for the continuous actions of pendulum" in found.stderr
-    assert "Traceback" not in found.stderr
+def test_a_wrong_estimator_ends_in_one_line(tmp_path):
+    victims.prepare()
+    assert victims.run("rl", tmp_path / "run", "env=pendulum") == 2
+    told = victims.told(tmp_path / "run")
+    assert "not for the continuous actions of pendulum" in told
+    assert "Traceback" not in told
 
 
 def test_the_ratio_and_its_interval():

@@ -1,6 +1,10 @@
 """Speed never changes a number: packed optimisers, compiled steps, CUDA graphs, the benchmark."""
 
+import os
+import subprocess
+import sys
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +22,8 @@ from scripts.bench import cases, reference
 from scripts.bench.floors import floors
 from scripts.bench.measure import Row
 from scripts.bench.timing import Group
+
+ROOT = Path(__file__).parents[1]
 
 
 class Rehearsed(accelerate.Graphed):
@@ -101,6 +107,22 @@ def test_compiled_code_is_never_shared_between_runs():
     functions = [accelerate.compiled(adder.total) for adder in adders]
     for _ in range(2):
         assert [float(f(torch.zeros(()))) for f in functions] == [1.0, 6.0]
+
+
+@pytest.mark.parametrize("compiler", ["/no/such/compiler", "false"])
+def test_a_compiler_that_does_not_work_is_one_line(tmp_path, run_dirs, compiler):
+    arguments = ["preset=toy/smoke", "estimator=[relax]", "compile=true", *run_dirs]
+    answer = subprocess.run(
+        [sys.executable, "-m", "experiments.toy", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "CXX": compiler},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 2, answer.stderr
+    (line,) = [line for line in answer.stderr.splitlines() if "No CUDA runtime" not in line]
+    assert line.startswith("error: compile=true does not work on this machine (")
+    assert "compile=false" in line
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """The toy end to end, through the README's command; and what the paper says of it, in small."""
 
+import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -16,37 +18,63 @@ from experiments.files import read_table
 from experiments.toy.config import Toy
 from experiments.toy.results import summarise
 from experiments.toy.train import Run, train
+from scripts import toy_figures
+from scripts.torture import victims
+from tests.helpers import committed
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("reinforce", "rebar", "relax", "exact")
 
 
-def toy(tmp_path, *arguments):
-    """python -m experiments.toy preset=toy/smoke, its files under tmp_path."""
-    places = [f"runs={tmp_path / 'runs'}", f"results={tmp_path / 'results'}"]
-    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *places, *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+EVERY = ("estimator=[reinforce,rebar,relax,exact]", "processes=2", "log_every=20", "save_every=30")
 
 
-def finish(process, status=0):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == status, out + err
-    return out
+class Started:
+    """experiments.toy preset=toy/smoke in a fork of this process, its files under `path`.
+
+    A fork starts in a tenth of a second, the command itself in five.
+    """
+
+    def __init__(self, path: Path, *arguments: str) -> None:
+        self.path = path
+        victims.log_of(path).unlink(missing_ok=True)
+        self.pid, self.status = victims.start("toy", path, *EVERY, *arguments), None
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status
+
+    def finish(self) -> tuple[int, str]:
+        """Exit status and everything that it wrote."""
+        while self.poll() is None:
+            time.sleep(0.01)
+        return self.status, victims.told(self.path)
 
 
-def records(tmp_path):
+def finish(started: Started) -> str:
+    status, told = started.finish()
+    assert status == 0, told
+    return told
+
+
+def records(path):
     return {
-        path.parent.name: path.read_bytes() for path in sorted(tmp_path.glob("runs/**/metrics.csv"))
+        file.parent.name: file.read_bytes() for file in sorted(path.glob("runs/**/metrics.csv"))
     }
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """An uninterrupted run of the smoke preset."""
-    path = tmp_path_factory.mktemp("smoke")
-    finish(toy(path))
+    """An uninterrupted run of the smoke preset, by the README's command."""
+    victims.prepare()
+    path = tmp_path_factory.mktemp("smoke") / "toy"
+    places = [f"runs={path / 'runs'}", f"results={path / 'results'}"]
+    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *places]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
     return path
 
 
@@ -58,8 +86,7 @@ def test_the_command_leaves_curves_a_summary_and_pictures(smoke):
         curve = read_table(case / f"{name}.csv")
         assert set(curve["step"][~np.isnan(curve["loss"])]) == set(range(20, 201, 20))
         assert len(np.unique(curve["seed"])) == (1 if name == "exact" else 3)
-    command = [sys.executable, "-m", "scripts.toy_figures", "smoke"]
-    subprocess.run([*command, "--results", smoke / "results"], cwd=ROOT, check=True)
+    toy_figures.main("smoke", smoke / "results")
     for figure in ("curves", "relaxation"):
         for kind in ("png", "pdf"):
             drawn = smoke / "results" / "figures" / f"toy-smoke-t0.499-{figure}.{kind}"
@@ -68,19 +95,18 @@ def test_the_command_leaves_curves_a_summary_and_pictures(smoke):
 
 def test_the_same_command_again_skips_and_changes_nothing(smoke):
     before = records(smoke)
-    out = finish(toy(smoke))
+    out = finish(Started(smoke))
     assert out.count("finished before, 200 steps") == 4
     assert records(smoke) == before
 
 
 def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
     before = records(smoke)
-    process = toy(smoke, "lr=.02", "estimator=[relax]")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 2 and "Traceback" not in err
+    status, err = Started(smoke, "lr=.02", "estimator=[relax]").finish()
+    assert status == 2 and "Traceback" not in err
     assert "lr=0.01 there, 0.02 here" in err and "tag=name" in err and "fresh=true" in err
     assert records(smoke) == before
-    finish(toy(smoke, "lr=.02", "estimator=[relax]", "tag=fast", "tracking=disabled"))
+    finish(Started(smoke, "lr=.02", "estimator=[relax]", "tag=fast"))
     assert records(smoke).keys() == {*before, "relax-fast"}
     assert (smoke / "results" / "toy" / "smoke" / "t0.499" / "relax-fast.csv").exists()
 
@@ -90,27 +116,27 @@ def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
     [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
 )
 def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
-    arguments = ["tracking=disabled", "save_every=0"]
-    process = toy(tmp_path, *arguments)
+    place = tmp_path / "toy"
+    process = Started(place, "save_every=0")
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/**/checkpoint.pt")):
+    while not list(place.glob("runs/**/checkpoint.pt")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     time.sleep(random.Random(int(number)).uniform(0, 0.3))
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    if number != signal.SIGKILL and process.returncode:
-        assert process.returncode == 128 + number, out + err
-        assert "Traceback" not in err
-    finish(toy(tmp_path, *arguments))
-    assert records(tmp_path) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
+    if process.poll() is None:
+        os.kill(process.pid, number)
+    status, told = process.finish()
+    if number != signal.SIGKILL and status:
+        assert status == 128 + number, told
+        assert "Traceback" not in told
+    finish(Started(place, "save_every=0"))
+    assert records(place) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
 
 
 def test_more_steps_continue_a_run(smoke, tmp_path):
-    arguments = ["estimator=[relax]", "tracking=disabled"]
-    finish(toy(tmp_path, *arguments, "steps=100"))
-    finish(toy(tmp_path, *arguments, "steps=200"))
-    assert records(tmp_path)["relax"] == records(smoke)["relax"]
+    for steps in ("steps=100", "steps=200"):
+        finish(Started(tmp_path / "toy", "estimator=[relax]", steps))
+    assert records(tmp_path / "toy")["relax"] == records(smoke)["relax"]
 
 
 def small(tmp_path, name, **settings):
@@ -173,16 +199,16 @@ def test_relax_is_far_less_noisy_than_reinforce_and_goes_the_right_way(tmp_path)
     assert relax.theta_max < 0.5 < reinforce.theta_max
 
 
-def test_figures_without_results_say_what_to_do(tmp_path):
-    command = [sys.executable, "-m", "scripts.toy_figures", "paper", "--results", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
-    assert done.returncode == 1
-    assert "make reproduce-toy PRESET=paper" in done.stderr and "Traceback" not in done.stderr
+def test_figures_without_results_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["toy_figures", "paper", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit, match="^error: .*make reproduce-toy PRESET=paper"):
+        runpy.run_path(toy_figures.__file__, run_name="__main__")
 
 
+@pytest.mark.skipif(not committed(), reason="only git knows what is committed")
 def test_the_committed_results_hold_what_is_claimed():
     """t = .499 as in the paper's figure 1, and the easier t at step 5000."""
-    paper = ROOT / "results" / "toy" / "paper"
+    paper = committed() / "results" / "toy" / "paper"
     table = read_table(paper / "t0.499" / "summary.csv")
     row = {name: i for i, name in enumerate(table["estimator"])}
     assert table["seeds"][row["relax"]] == 200

@@ -3,11 +3,12 @@
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import relax as rx
 from experiments import data
@@ -15,46 +16,17 @@ from experiments.config import UserError
 from experiments.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
-from experiments.vae import evaluate, plan
+from experiments.vae import evaluate, pictures, plan
 from experiments.vae import train as training
-from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS, hard_pass
-from experiments.vae.models import MODELS, VAE, OnePass, log_prob_and_slope
+from experiments.vae.models import MODELS, OnePass, log_prob_and_slope
 from experiments.vae.step import Step
 from relax.replicas import Streams
 from scripts import vae_figures
 from tests import vae_reference as reference
+from tests.vaes import BATCH, LATENTS, batch, config, make, stream
 
 ROOT = Path(__file__).parents[1]
-PIXELS, LATENTS, BATCH = 9, 4, 3
-
-
-def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **settings):
-    """A small model and estimator, every parameter away from its start."""
-    generators = [torch.Generator().manual_seed(0 if same else i) for i in range(replicas)]
-    mean = torch.linspace(0.1, 0.8, pixels)
-    vae = VAE(model, mean, latents, 5, generators)
-    if "hidden" in SETTINGS[name].__dataclass_fields__:
-        settings.setdefault("hidden", 6)
-    method = METHODS[name](vae, SETTINGS[name](**settings), generators)
-    noise = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for p in [*vae.parameters(), *method.parameters()]:
-            p += 0.4 * torch.randn(p.shape[1:], generator=noise)
-    return method
-
-
-def batch(replicas=2, rows=BATCH, pixels=PIXELS, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(replicas, rows, pixels, generator=generator) < 0.4).to(
-        torch.get_default_dtype()
-    )
-
-
-def stream(replicas, seed=3):
-    return Streams([seed + i for i in range(replicas)])
-
-
 FORMS = [
     ("rebar", {}),
     ("rebar", {"relaxation": "tucker"}),
@@ -264,15 +236,6 @@ def digits():
     return data.load("digits")
 
 
-def config(run_dirs, **changes):
-    places = dict(item.split("=", 1) for item in run_dirs)
-    start = {"preset": "test", "latents": 8, "hidden": 8, "steps": 60, "variance_samples": 3}
-    chosen = Vae(**(start | {"estimators": {"relax": {"warm_up": 5, "hidden": 8}}} | changes))
-    chosen = replace(chosen, **places, device="cpu", iwae_samples=2)
-    chosen.check()
-    return chosen
-
-
 def test_a_replica_equals_the_run_alone_bit_for_bit(run_dirs, digits):
     together = training.Run(config(run_dirs, lr=[1e-2, 1e-3], seeds=2), "relax", digits)
     alone = training.Run(config(run_dirs, lr=[1e-3]), "relax", digits)
@@ -374,6 +337,24 @@ def test_all_estimators_at_the_same_weights(run_dirs, digits, monkeypatch):
     vae_figures.main("test", Path(places["results"]))
 
 
+def test_pictures_do_not_need_the_user_s_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    pictures.write_png(tmp_path / "a.png", torch.tensor([[0.0, 0.5], [2.0, 1.0]]), scale=2)
+    found = np.asarray(Image.open(tmp_path / "a.png"))
+    assert found.tolist() == [[0, 0, 128, 128]] * 2 + [[255, 255, 255, 255]] * 2
+
+
+def test_a_picture_that_fails_does_not_end_training(run_dirs, digits, monkeypatch, capsys):
+    def write_png(*arguments):
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(pictures, "write_png", write_png)
+    settings = config(run_dirs, pictures=True)
+    training.train(settings, "relax", digits)
+    assert list(Path(settings.runs).rglob("summary.json"))
+    assert capsys.readouterr().out.count("no pictures (RuntimeError: no display)") == 1
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_estimator_lowers_the_bound(run_dirs, digits, name):
     settings = config(run_dirs, estimators={name: {}}, steps=110, lr=[1e-2])
@@ -419,74 +400,3 @@ def test_digits_stand_in_only_where_nobody_asked_for_mnist(tmp_path, monkeypatch
     plain.data.fallback = True
     assert main.find_images(plain).name == "digits"
     assert "DIGITS" in capsys.readouterr().out
-
-
-# ---- RELAX's network r ----
-
-
-@pytest.mark.parametrize("inputs", [["z"], ["sigma", "x"], ["x"]])
-@pytest.mark.parametrize("model", ["linear1", "linear2"])
-def test_r_sees_what_it_is_given_and_the_step_equals_the_plain_one(float64, model, inputs):
-    method, x = make(model, "relax", inputs=inputs), batch()
-    noise = method.noise(BATCH, stream(2))
-    wanted, wanted_phi = reference.gradients(method, x, noise)
-    Step(method, torch.ones(2)).backward(x, noise)
-    for p, grad in zip(method.vae.parameters(), wanted, strict=True):
-        torch.testing.assert_close(p.grad, grad, atol=1e-10, rtol=1e-10)
-    for p, grad in zip(method.phi(), wanted_phi, strict=True):
-        torch.testing.assert_close(p.grad, grad, atol=1e-10, rtol=1e-10)
-
-
-def test_r_without_x_does_not_change_with_x(float64):
-    method, x = make("linear1", "relax", inputs=["z"]), batch()
-    noise = method.noise(BATCH, stream(2))
-    sample = hard_pass(method.vae, x, noise)[1]
-    contexts = [method.surrogate(0, y, sample, noise).context() for y in (x, 1 - x)]
-    assert torch.equal(*contexts)
-
-
-@pytest.mark.parametrize("inputs", [["z", "sigma"], [], ["y"]])
-def test_bad_inputs_of_r_are_named(run_dirs, inputs):
-    with pytest.raises(UserError, match="estimators.relax.inputs"):
-        Vae(estimators={"relax": {"inputs": inputs}}).own("relax")
-
-
-def test_a_dead_r_is_reported_once_and_recorded(run_dirs, digits, capsys, monkeypatch):
-    made, step = config(run_dirs, steps=162, lr=[1e-3, 1e-4], variance_every=1), training.Run.step
-
-    def dying(self, number):
-        step(self, number)
-        if number >= 60:  # from the second of three epochs on, in the first of two replicas
-            for p in self.method.residuals[0].parameters():
-                p.data[0] = 0
-
-    monkeypatch.setattr(training.Run, "step", dying)
-    summary = training.train(made, "relax", digits)
-    assert summary["dead"] == {"lr=0.001 seed=0": 108}
-    assert capsys.readouterr().out.count("have decayed to zero by step 108") == 1
-    table = read_table(
-        Path(made.runs) / "vae" / "test" / "digits-linear1" / "relax" / "metrics.csv"
-    )
-    assert (table["r_rms_1"] > 0.01).tolist() == [True, True, False, True, False, True]
-    assert (table["r_share_1"] > 1e-6).tolist() == [True, True, False, True, False, True]
-
-
-@pytest.mark.slow
-def test_r_lives_and_lowers_the_variance_at_the_same_weights(run_dirs, digits):
-    """3 000 steps at the default settings; then r is switched off and all else is kept."""
-    made = config(run_dirs, steps=3000, seeds=1, lr=[1e-3], estimators={"relax": {}})
-    run = training.Run(made, "relax", digits)
-    run.warm_up()
-    for step in range(1, 3001):
-        run.step(step)
-    assert run.method.residuals[0].weight_rms() > 0.5 * run.start_rms[0]
-    (share,) = evaluate.residual_share(run.method, run.fixed_batch(), run.fresh(), 20)
-    assert share > 1e-3
-    variances = []
-    for scale in (1.0, 0.0):
-        with torch.no_grad():
-            run.method.residuals[0].of_z.layers[-1].weight.mul_(scale)
-            run.method.residuals[0].of_z.layers[-1].bias.mul_(scale)
-        found = evaluate.gradient_variance(run.method, run.fixed_batch(), run.fresh(), 400)
-        variances.append(found["logits"].item())
-    assert variances[0] < 0.97 * variances[1], variances

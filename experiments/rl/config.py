@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from experiments import envs
 from experiments.config import Experiment, UserError, check, known, overlay, positive
 
 
@@ -30,11 +31,15 @@ class Env:
     id: str = "CartPole-v1"  # gymnasium's
     steps: int = 200  # the clock cuts an episode here
     solved: float = 195.0
-    discrete: bool = True
     rescale: bool = False  # continuous actions: [-1, 1] is spread over the action space
     rates: dict[str, Any] = field(default_factory=dict)  # per estimator: the best of its grid
     grid: dict[str, Any] = field(default_factory=dict)  # per estimator: what mode=grid runs
     variance: Variance = field(default_factory=Variance)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether an action is one of n; the environment's action space says so."""
+        return envs.discrete(self.id)
 
 
 @dataclass
@@ -187,9 +192,16 @@ def arm(name: str, values: dict[str, Any], config: Rl) -> tuple[Arm, Any]:
     known(name, here, f"estimator for {kind} actions")
     chosen = here[name]
     continuous = SurrogateRates if chosen.critic else ContinuousRates
+    schema = Rates if env.discrete else continuous
     of_env = env.grid if config.mode == "grid" else env.rates
-    values = {**of_env.get(name, of_env.get(name.split("_")[0], {})), **values}
-    own = overlay(Rates if env.discrete else continuous, values, f"estimators.{name}")
+    of_env = of_env.get(name, of_env.get(name.split("_")[0], {}))
+    others = sorted(of_env.keys() - {item.name for item in fields(schema)})
+    check(
+        not others,
+        f"env.rates of {env.name} has {', '.join(others)} for {name}, which has no meaning for the "
+        f"{kind} actions of {env.id}; start from env=own to use env.id with another environment",
+    )
+    own = overlay(schema, {**of_env, **values}, f"estimators.{name}")
     for key, value in vars(own).items():
         for rate in value if isinstance(value, list) else [value]:
             positive(rate, f"estimators.{name}.{key}")

@@ -104,6 +104,7 @@ def identity(config: Rl, name: str, own: Any) -> dict[str, Any]:
     computed = settings(config, name, own, without=("lengths", "clip"))
     unused = {"grid"} if config.measured else {"grid", "rates", "variance"}
     computed["env"] = {key: v for key, v in computed["env"].items() if key not in unused}
+    computed["env"]["discrete"] = config.env.discrete
     return computed
 
 

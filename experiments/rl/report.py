@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import run_path
-from experiments.files import locked, read_table, write_table
+from experiments.files import TOOK, locked, read_table, with_old_times, write_table
 from experiments.rl.config import Rl
 
 POINTS = 100  # rows per seed that a figure needs
 RATES = ("lr", "scale", "value_lr", "surrogate_lr")
-TOOK = ("seconds", "device")  # runs from before they were recorded do not tell
 SUMMARY = (
     "estimator,rates,seeds,frames,solved,solved_frames,solved_frames_se,solved_episodes,recent,"
     "seconds,device"
@@ -24,7 +23,9 @@ SUMMARY = (
 def write(config: Rl, folder: Path) -> None:
     """results/rl/<preset>/<case>/: <arm>.csv and <arm>-solved.csv."""
     case = place(config)
-    write_table(case / f"{folder.name}-solved.csv", *solved(folder))
+    file = case / f"{folder.name}-solved.csv"
+    columns, rows = solved(folder)
+    write_table(file, columns, with_old_times(file, columns, rows))
     write_table(case / f"{folder.name}.csv", *thinned(folder, config.frames))
     if (folder / "clip.gif").exists():
         shutil.copyfile(folder / "clip.gif", case / f"{folder.name}.gif")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.config import run_path
-from experiments.files import locked, read_rows, read_table, texts, write_table
+from experiments.files import locked, read_rows, read_table, texts, with_old_times, write_table
 from experiments.toy.config import Toy
 
 CURVES = ("loss", "theta", "log_variance")
@@ -93,7 +93,8 @@ def export(config: Toy, estimator: str) -> None:
     with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
         rows = {line[0]: line for line in read_rows(summary, SUMMARY)}
         rows[run.name] = tuple(row.get(name) for name in SUMMARY)
-        write_table(summary, SUMMARY, (rows[name] for name in sorted(rows)))
+        ordered = (rows[name] for name in sorted(rows))
+        write_table(summary, SUMMARY, with_old_times(summary, SUMMARY, ordered))
 
 
 def blank(cells: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ def residual_share(
 ) -> list[Tensor]:
     """Var(r) / Var(f(sigma_lambda(z)) + r) per layer, each [R]; 0 where the network r is dead.
 
-    The variances are over `draws` samples of every image of the batch x [R, B, pixels].
+    The variances are over `draws` samples of z, averaged over the batch x [R, B, pixels].
     """
     shares = []
     for layer, residual in enumerate(method.residuals):
@@ -83,7 +83,8 @@ def residual_share(
             z = drawn[layer].z
             r.append(residual(z, c.context(), c.temperature(layer)))
             total.append(r[-1] + c.relaxed_f_and_grad(z)[0] if c.with_f else r[-1])
-        shares.append(torch.cat(r, -1).var(-1) / torch.cat(total, -1).var(-1))
+        r_variance, variance = (torch.stack(values).var(0).mean(-1) for values in (r, total))
+        shares.append(r_variance / variance)
     return shares
 
 

@@ -19,7 +19,14 @@ COUNT = 16
 
 def save_pictures(vae: VAE, images: Images, streams: Streams, tracker: Tracker) -> None:
     """The first replica's pictures, into the run folder and W&B: test images over their
-    reconstructions, and draws from the prior."""
+    reconstructions, and draws from the prior. What fails is reported and left out."""
+    try:
+        _save_pictures(vae, images, streams, tracker)
+    except Exception as error:  # no picture is worth a run
+        print(f"no pictures ({type(error).__name__}: {error})", flush=True)
+
+
+def _save_pictures(vae: VAE, images: Images, streams: Streams, tracker: Tracker) -> None:
     x = images.test[:COUNT]
     back = evaluate.reconstructions(vae, x, streams)[0]
     drawn = evaluate.samples(vae, 2 * COUNT, streams)[0]
@@ -39,7 +46,8 @@ def tile(rows: Tensor, side: int) -> Tensor:
 
 def write_png(path: Path, picture: Tensor, scale: int = 3) -> None:
     """A grey picture [height, width] in [0, 1], enlarged `scale` times."""
-    from matplotlib.image import imsave
+    from PIL import Image
 
-    picture = picture.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
-    imsave(path, picture.cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+    levels = (255 * picture.clamp(0, 1)).round().to("cpu", torch.uint8)
+    levels = levels.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    Image.fromarray(levels.numpy()).save(path)

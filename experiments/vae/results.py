@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.config import run_path
 from experiments.data import Images
-from experiments.files import locked, read_rows, read_table, texts, write_table
+from experiments.files import locked, read_rows, read_table, texts, with_old_times, write_table
 from experiments.vae.config import Vae
 
 SUMMARY = (
@@ -38,9 +38,11 @@ def export(config: Vae, estimator: str, images: Images) -> None:
 
     mine = {row[:2]: row for row in summary_rows(run.name, table, summary)}
     with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
-        found = read_rows(place / "summary.csv", SUMMARY)
+        file = place / "summary.csv"
+        found = read_rows(file, SUMMARY)
         rows = {row[:2]: row for row in found if row[0] != run.name} | mine
-        write_table(place / "summary.csv", SUMMARY, (rows[key] for key in sorted(rows)))
+        ordered = (rows[key] for key in sorted(rows))
+        write_table(file, SUMMARY, with_old_times(file, SUMMARY, ordered))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
 

@@ -42,6 +42,7 @@ class Residual(nn.Module):
     ):
         super().__init__()
         self.inputs = tuple(inputs)
+        self.sees_z = "z" in inputs or "sigma" in inputs
         self.context = Linear(context, hidden, replicas, "zeros")
         self.of_z = Network([latents, *[hidden] * depth, 1], "relu", replicas, generators)
         fan_in = context + latents

@@ -25,7 +25,7 @@ from relax.replicas import Streams
 # Streams of one seed, apart in the 32 bits that torch keeps of it.
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
 SHARE_DRAWS = 10  # samples of every image of the fixed batch for r's share of c's variance
-DEAD = 1e-3  # r counts as dead when its weights' RMS is below this fraction of its start
+DEAD = 1e-7  # r counts as dead when its share of c's variance is below this
 
 
 def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str, Any]:
@@ -96,7 +96,8 @@ class Run:
         rates, seeds = zip(*(rows or rows_of(config)), strict=True)
         self.rates, self.seeds = list(rates), list(seeds)
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
-        vae = VAE(config.model, images.mean.float(), config.latents, config.hidden, generators)
+        mean = self.images.mean.cpu()
+        vae = VAE(config.model, mean, config.latents, config.hidden, generators)
         self.method = METHODS[name](vae.to(place), config.own(name), generators).to(place)
         self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
         self.order = self._streams(ORDER, place)
@@ -107,7 +108,6 @@ class Run:
         self.diverged: dict[str, str] = {}  # row -> what was found
         self.dead: dict[str, int] = {}  # row -> the step by which its surrogate r had died
         self.residuals = list(getattr(self.method, "residuals", []))
-        self.start_rms = [residual.weight_rms() for residual in self.residuals]
         pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
         self.scales = pairs if hasattr(self.method, "scales") else []
         variance = ["variance_logits", "variance_weights"] if config.variance_every else []
@@ -162,28 +162,44 @@ class Run:
         self.watch(step, values["train"], tracker)
         if epoch % config.evaluate_every == 0 or last:
             values["valid"] = evaluate.negative_elbo(self.vae, self.images.valid, self.fresh())
+            values |= self.residual_shares(step, tracker)
         if config.variance_every and (epoch % config.variance_every == 0 or last):
             found = evaluate.gradient_variance(
                 self.method, self.fixed_batch(), self.fresh(), config.variance_samples
             )
             values |= {f"variance_{what}": value for what, value in found.items()}
-            values |= self.residual_shares()
             _, grads = evaluate.gradients(self.method, self.fixed_batch(), self.fresh())
             tracker.histogram("gradient", torch.cat([g.flatten(1) for g in grads], 1), step)
         for k, scales in enumerate(getattr(self.method, "scales", []), 1):
             values |= {f"eta_{k}": scales.eta, f"lambda_{k}": scales.lambda_}
         values |= {f"r_rms_{k}": r.weight_rms() for k, r in enumerate(self.residuals, 1)}
-        self.watch_residuals(step, tracker)
         tracker.log(step, values)
         if last and config.pictures:
             save_pictures(self.vae, self.images, self.fresh(), tracker)
 
-    def residual_shares(self) -> dict[str, Tensor]:
+    def residual_shares(self, step: int, tracker: Tracker) -> dict[str, Tensor]:
         """The share of c's variance that comes from the network r, per layer."""
         if not self.residuals:
             return {}
-        shares = evaluate.residual_share(self.method, self.fixed_batch(), self.fresh(), SHARE_DRAWS)
+        x, streams = self.fixed_batch(), self.fresh()
+        shares = evaluate.residual_share(self.method, x, streams, SHARE_DRAWS)
+        for residual, share in zip(self.residuals, shares, strict=True):
+            if residual.sees_z:
+                self.report_dead(share < DEAD, step, tracker)
         return {f"r_share_{k}": share for k, share in enumerate(shares, 1)}
+
+    def report_dead(self, dead: Tensor, step: int, tracker: Tracker) -> None:
+        """Say once per replica that its network r contributes nothing: RELAX is REBAR there."""
+        for row in dead.nonzero().flatten().tolist():
+            label = f"lr={self.rates[row]:g} seed={self.seeds[row]}"
+            if label not in self.dead:
+                self.dead[label] = step
+                print(
+                    f"{tracker.name} {label}: the network r is dead by step {step}: it does not "
+                    "vary with z any more, so that c is REBAR's; a smaller weight_decay or "
+                    "lr_factor of the estimator keeps r alive",
+                    flush=True,
+                )
 
     def fresh(self) -> Streams:
         """The same noise for every measurement, apart from training's."""
@@ -209,20 +225,6 @@ class Run:
         if len(self.diverged) == len(self.rates):
             found = "; ".join(f"{label}: {what}" for label, what in self.diverged.items())
             raise UserError(f"{tracker.name}: every replica diverged ({found}); a smaller lr helps")
-
-    def watch_residuals(self, step: int, tracker: Tracker) -> None:
-        """Report once per replica that its network r has died: from there on RELAX is REBAR."""
-        for start, residual in zip(self.start_rms, self.residuals, strict=True):
-            for row in (residual.weight_rms() < DEAD * start).nonzero().flatten().tolist():
-                label = f"lr={self.rates[row]:g} seed={self.seeds[row]}"
-                if label not in self.dead:
-                    self.dead[label] = step
-                    print(
-                        f"{tracker.name} {label}: the weights of the surrogate's network r have "
-                        f"decayed to zero by step {step}, so c is REBAR's; a smaller "
-                        "estimators.relax.weight_decay keeps r alive",
-                        flush=True,
-                    )
 
     def summary(self) -> dict[str, Any]:
         """The last measurements, one per replica: ELBO and IWAE bound on validation and test."""

@@ -13,8 +13,8 @@ from scripts.bench.measure import MODELS, Row
 HOW = {"eager": "#56B4E9", "compiled": "#0072B2", "graph": "#009E73"}
 
 
+@style.applied()
 def draw(rows: list[Row], path: Path) -> None:
-    style.use()
     figure, axes = plt.subplots(2, 2, figsize=(style.WIDTH, 7.2))
     toy(axes[0, 0], rows)
     plain(axes[0, 1], rows)

@@ -26,7 +26,7 @@ STEPS = ("tests", "bench", "runs")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="the whole time")
-    parser.add_argument("--out", type=Path, default=Path("gpu"), help="folder of the results")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of the results")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--rows", type=int, help="of the benchmark: only the first ones")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=DEFAULT_JOBS, metavar="LIST")

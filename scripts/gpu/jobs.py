@@ -5,7 +5,6 @@ from __future__ import annotations
 from experiments.vae.config import Data
 from scripts.gpu.runs import Job
 
-MODELS = ("linear1", "linear2", "nonlinear")
 SMOKE = {"data": Data(name="digits"), "epochs": 2, "seeds": 2, "lr": [1e-3], "variance_every": 1}
 BEST, NEXT = 1e-3, 5e-4  # REBAR's two best of the paper's five rates
 REST = [5e-3, 1e-4, 5e-5]
@@ -37,8 +36,10 @@ JOBS: dict[str, list[Job]] = {
         residual("depth4-factor10", depth=4, lr_factor=10.0),
     ],
     "linear1": pair("linear1", seeds=8, lr=[BEST, NEXT]),
-    "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4, 1e-4]),
+    "rates1": pair("linear1", preset="long-rates", seeds=3, lr=REST),
+    "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4]),
     "linear2": pair("linear2", seeds=8, lr=[BEST, NEXT]),
     "beta2": pair("linear1", tag="beta2-999", seeds=3, lr=[BEST, NEXT], beta2=0.999),
-    "rates": [job for model in MODELS for job in pair(model, tag="rates", seeds=3, lr=REST)],
+    "rates2": pair("linear2", preset="long-rates", seeds=3, lr=REST),
+    "rates3": pair("nonlinear", preset="long-rates", seeds=3, lr=[1e-3, *REST]),
 }

@@ -10,9 +10,9 @@ from pathlib import Path
 from experiments.errors import UserError, check
 from experiments.files import write_whole
 from scripts.report import extras, rl, rl_tables, toy, vae, vae_tables
-from scripts.report.claims import RULE, Claim, overview
+from scripts.report.claims import RULE, counted, overview
 from scripts.report.page import page
-from scripts.report.read import NOT_RUN, Results, markdown
+from scripts.report.read import Results, markdown
 
 HEAD = """\
 # The paper beside this repository
@@ -23,7 +23,8 @@ this folder; no number and no verdict on our side is typed in. The paper's are k
 [paper/](paper), its curves read from the vector graphics of its figures. All logarithms are
 natural. A wall time is that of one process, which trains all seeds of an estimator side by side.
 Most runs shared their machine with others, so wall times say what to expect and not which
-estimator is faster: for that see Speed. The same as one page to keep: [report.html](report.html).
+estimator is faster: for that see Speed; a run that repeats the same numbers leaves the time of the
+first. `make report` also writes the same as one page to keep, report.html.
 """
 MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
 DIFFERENCES = Path(__file__).with_name("differences.md")
@@ -42,18 +43,10 @@ def report(results: Results) -> str:
         counted(everything),
         overview(everything),
         *(section(results, claims) for claims, section in families),
-        DIFFERENCES.read_text(),
+        DIFFERENCES.read_text(encoding="utf-8"),
         extras.section(results),
     ]
     return "\n".join(parts)
-
-
-def counted(claims: list[Claim]) -> str:
-    """Of how many claims what is found."""
-    verdicts = [claim.verdict for claim in claims]
-    kinds = ("reproduced", "partly", "not", NOT_RUN)
-    counts = ", ".join(f"{kind} {verdicts.count(kind)}" for kind in kinds)
-    return f"Of {len(claims)} claims: {counts}.\n"
 
 
 def small_table(results: Results) -> str:
@@ -79,7 +72,9 @@ def main(root: Path, front: Path) -> None:
     write_whole(root / "report.html", page(text, root).encode())
     print(f"{root / 'README.md'}\n{root / 'report.html'}")
     if front.exists():
-        write_whole(front, with_table(front.read_text(), small_table(results)).encode())
+        write_whole(
+            front, with_table(front.read_text(encoding="utf-8"), small_table(results)).encode()
+        )
 
 
 if __name__ == "__main__":

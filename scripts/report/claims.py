@@ -10,43 +10,48 @@ from scipy import stats
 
 from scripts.report.read import NOT_RUN, markdown, number
 
-REPRODUCED, PARTLY, NOT = "reproduced", "partly", "not"
+REPRODUCED, SUPPORTED = "reproduced", "supported"
+INCONCLUSIVE, CONTRADICTED = "inconclusive", "contradicted"
+VERDICTS = (REPRODUCED, SUPPORTED, INCONCLUSIVE, CONTRADICTED, NOT_RUN)
+FEWEST_SEEDS = 3
 
 RULE = f"""\
-A claim is one or several cells, each an inequality on one number of one experiment, computed from
-the CSV files by the same code for all:
+A claim is an inequality on one number, checked on one or several cases. The number is computed from
+the CSV files, and one rule gives every case its verdict:
 
-- **{REPRODUCED}**: the run has the paper's length, and the 95 % interval over seeds lies wholly on
-  the claim's side;
-- **{PARTLY}**: the number lies on the claim's side, but the interval reaches over the boundary, or
-  one seed gives no interval, or the run is shorter than the paper's;
-- **{NOT}**: the number lies on the other side, however close (the interval tells);
-- **{NOT_RUN}**: the files are not there.
+- **{REPRODUCED}**: the runs have the paper's length, and the 95 % interval over seeds lies on the
+  claim's side of the boundary;
+- **{SUPPORTED}**: the same, in runs that are shorter than the paper's (their length is named);
+- **{INCONCLUSIVE}**: the interval contains the boundary, or there are fewer than {FEWEST_SEEDS}
+  seeds;
+- **{CONTRADICTED}**: the interval lies on the other side;
+- **{NOT_RUN}**: there are no results.
 
-A claim of several cells is {REPRODUCED} when all its cells are, {NOT} when none that was run is on
-its side, {NOT_RUN} when none was run, else {PARTLY}.
-Intervals are Student's t over seeds for means and their differences, Wilson's for shares, and the
-bootstrap over seeds for ratios.
+The verdict of a claim on several cases is the least favourable one among its cases of the paper's
+length. Where there are none, the verdicts of the shorter runs are counted. Intervals over seeds are
+Student's t, on the differences between paired seeds where two estimators share their seeds and
+Welch's where they do not. Shares have Wilson's interval, ratios of times the bootstrap over seeds.
 """
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval, nan where there is none."""
+    """An estimate with its 95 % interval over so many seeds; nan where there is none."""
 
     value: float
     low: float = np.nan
     high: float = np.nan
+    seeds: int = 1
 
     def text(self, digits: int) -> str:
         value = number(self.value, digits)
         if np.isnan(self.low):
-            return f"{value} (one seed)"
+            return f"{value} (one seed)" if self.seeds == 1 else value
         return f"{value} [{number(self.low, digits)}, {number(self.high, digits)}]"
 
 
 @dataclass
 class Cell:
-    """One inequality: `ours` is above `above`, or below `below`."""
+    """A claim on one case: `ours` is above `above`, or below `below`."""
 
     where: str
     paper: str
@@ -55,18 +60,22 @@ class Cell:
     below: float | None = None
     digits: int = 2
     full: bool = True  # the run has the paper's length
-    note: str = ""  # short: behind the number
+    note: str = ""  # short: follows the number
 
     @property
     def verdict(self) -> str:
-        if self.ours is None or np.isnan(self.ours.value):
+        ours = self.ours
+        if ours is None or np.isnan(ours.value):
             return NOT_RUN
-        sign, boundary = (1, self.above) if self.below is None else (-1, self.below)
-        if sign * (self.ours.value - boundary) <= 0:
-            return NOT
-        worst = self.ours.low if sign > 0 else self.ours.high
-        sure = not np.isnan(worst) and sign * (worst - boundary) > 0
-        return REPRODUCED if sure and self.full else PARTLY
+        low, high = ours.low, ours.high
+        if self.below is not None:  # mirrored: the claim's side is above the boundary
+            low, high = 2 * self.below - high, 2 * self.below - low
+        boundary = self.above if self.below is None else self.below
+        if ours.seeds < FEWEST_SEEDS or np.isnan(low) or low <= boundary <= high:
+            return INCONCLUSIVE
+        if high < boundary:
+            return CONTRADICTED
+        return REPRODUCED if self.full else SUPPORTED
 
     @property
     def text(self) -> str:
@@ -91,35 +100,54 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        found = {cell.verdict for cell in self.cells}
-        if found == {NOT, NOT_RUN}:
-            return NOT
-        return found.pop() if len(found) == 1 else PARTLY
+        """The least favourable one at the paper's length, else a count of the shorter runs'."""
+        found = [cell.verdict for cell in self.cells if cell.verdict != NOT_RUN]
+        if not found:
+            return NOT_RUN
+        full = [c.verdict for c in self.cells if c.full and c.verdict != NOT_RUN]
+        for verdict in (CONTRADICTED, INCONCLUSIVE, REPRODUCED):
+            if verdict in full:
+                return verdict
+        if len(set(found)) == 1:
+            return found[0]
+        counts = [(found.count(verdict), verdict) for verdict in VERDICTS]
+        return f"of {len(found)}: " + ", ".join(f"{n} {verdict}" for n, verdict in counts if n)
+
+    @property
+    def not_run(self) -> int:
+        """How many cases were not run."""
+        return sum(cell.verdict == NOT_RUN for cell in self.cells)
 
     @property
     def text(self) -> str:
-        """The cells in one line, those of one verdict together."""
-        groups: dict[str, list[str]] = {}
-        for cell in self.cells:
-            found = "" if cell.verdict == NOT_RUN else f" {cell.ours.text(cell.digits)}"
-            groups.setdefault(cell.verdict, []).append(cell.where + found)
-        if len(groups) == 1:
-            return ", ".join(next(iter(groups.values())))
-        order = sorted(groups, key=lambda verdict: verdict == NOT_RUN)  # what was run comes first
-        return "; ".join(f"{verdict}: {', '.join(groups[verdict])}" for verdict in order)
+        """A line per case that was run, with its verdict, and how many were not."""
+        lines = [
+            f"{cell.where}: {cell.verdict}, {cell.ours.text(cell.digits)}"
+            for cell in self.cells
+            if cell.verdict != NOT_RUN
+        ]
+        if self.not_run:
+            lines.append(f"{self.not_run} case{'s' * (self.not_run > 1)} {NOT_RUN}")
+        return "<br>".join(lines)
 
     def table(self) -> str:
-        head = ("where", "the paper", "ours, 95 % interval", "claimed", "verdict")
+        head = ("case", "the paper", "ours, 95 % interval", "claimed", "verdict")
         rows = [(c.where, c.paper, c.text, c.boundary, c.verdict) for c in self.cells]
-        missing = NOT_RUN in {cell.verdict for cell in self.cells} - {self.verdict}
-        title = f"**{self.says}**: {self.verdict}{', the rest not run' if missing else ''}. "
-        title += self.number
-        return f"{title}\n\n{markdown(head, rows)}"
+        rest = f" ({self.not_run} {NOT_RUN})" if self.not_run and self.verdict != NOT_RUN else ""
+        return f"**{self.says}**: {self.verdict}{rest}. {self.number}\n\n{markdown(head, rows)}"
 
 
 def overview(claims: list[Claim]) -> str:
+    """The claims against their cases, one verdict for each."""
     rows = [(claim.says, f"**{claim.verdict}**", claim.text) for claim in claims]
-    return markdown(("the paper's claim", "verdict", "checked on, and the number"), rows)
+    return markdown(("the paper's claim", "verdict", "by case, with the number"), rows)
+
+
+def counted(claims: list[Claim]) -> str:
+    """How many cases have which verdict."""
+    verdicts = [cell.verdict for claim in claims for cell in claim.cells]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS)
+    return f"{len(claims)} claims on {len(verdicts)} cases: {counts}.\n"
 
 
 # ---- intervals ----
@@ -127,31 +155,29 @@ def overview(claims: list[Claim]) -> str:
 
 def mean(values: np.ndarray) -> Interval:
     """The mean over seeds."""
-    n = len(values)
+    n, value = len(values), float(values.mean())
     if n < 2:
-        return Interval(float(values.mean()))
-    reach = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5
-    return Interval(
-        float(values.mean()), float(values.mean() - reach), float(values.mean() + reach)
-    )
+        return Interval(value)
+    reach = float(stats.t.ppf(0.975, n - 1) * stats.sem(values))
+    return Interval(value, value - reach, value + reach, n)
+
+
+def paired(a: np.ndarray, b: np.ndarray) -> Interval:
+    """The mean of a - b over seeds that both have, in the same order."""
+    return mean(np.asarray(a) - np.asarray(b))
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Interval:
     """mean(a) - mean(b) of two groups of seeds, by Welch."""
-    value = float(a.mean() - b.mean())
-    if min(len(a), len(b)) < 2:
+    value, seeds = float(a.mean() - b.mean()), min(len(a), len(b))
+    if seeds < 2:
         return Interval(value)
-    parts = [x.var(ddof=1) / len(x) for x in (a, b)]
-    if sum(parts) == 0:
-        return Interval(value, value, value)
-    squares = sum(p**2 / (len(x) - 1) for p, x in zip(parts, (a, b), strict=True))
-    reach = stats.t.ppf(0.975, sum(parts) ** 2 / squares) * sum(parts) ** 0.5
-    return Interval(value, float(value - reach), float(value + reach))
+    found = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    return Interval(value, float(found.low), float(found.high), seeds)
 
 
 def share(true: np.ndarray) -> Interval:
-    """The share of seeds of which something is true, by Wilson."""
-    n, p, z = len(true), float(true.mean()), 1.96
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    return Interval(p, middle - reach, middle + reach)
+    """The share of seeds of which something is true."""
+    test = stats.binomtest(int(true.sum()), len(true))
+    found = test.proportion_ci(method="wilson")
+    return Interval(float(true.mean()), found.low, found.high, len(true))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from scripts.report.claims import VERDICTS
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; --good: #007a55; --bad: #c03a00; }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem;
@@ -26,8 +28,8 @@ td:first-child { min-width: 6rem; }
 code { font-size: .85em; background: var(--soft); padding: .1em .25em; border-radius: 3px; }
 nav { font-size: .9rem; background: var(--soft); padding: .5rem 1rem; border-radius: 4px; }
 nav a { display: inline-block; margin: .2rem .8rem .2rem 0; }
-.reproduced { color: var(--good); font-weight: 600; }
-.not { color: var(--bad); font-weight: 600; }
+.reproduced, .supported { color: var(--good); font-weight: 600; }
+.contradicted { color: var(--bad); font-weight: 600; }
 .not-run { opacity: .6; }
 """
 
@@ -72,7 +74,7 @@ def embedded(picture: Path) -> str:
 
 def coloured(body: str) -> str:
     """Verdicts in cells of their own get a colour."""
-    for verdict in ("reproduced", "partly", "not", "not run"):
+    for verdict in VERDICTS:
         name = verdict.replace(" ", "-")
         mark = f'<td class="{name}">'
         body = body.replace(f"<td>{verdict}</td>", f"{mark}{verdict}</td>")

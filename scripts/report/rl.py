@@ -62,7 +62,8 @@ def faster(results: Results, env: str, above: float) -> Cell:
     theirs = paper["a2c"][0] / paper[METHOD[env]][0]
     ours, note = None, ""
     if all(table is not None for table in tables):
-        ours = Interval(*ratio(*(restricted(table) for table in tables)))
+        seeds = min(len(table["seed"]) for table in tables)
+        ours = Interval(*ratio(*(restricted(table) for table in tables)), seeds)
         missed = sum(int((table["solved_frames"] < 0).sum()) for table in tables)
         note = f"{missed} seed{'s' * (missed > 1)} not solved" if missed else ""
         if not full(env, *tables):

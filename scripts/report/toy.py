@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.report.claims import Cell, Claim, difference, mean, share
+from scripts.report.claims import Cell, Claim, mean, paired, share
 from scripts.report.read import (
     NOT_RUN,
     Results,
@@ -130,7 +130,7 @@ def lowest(found, paper: dict) -> Claim:
     for name in ("reinforce", "rebar"):
         arm, ours = found[name], None
         if arm and relax and len(arm.at) and len(relax.at):
-            ours = difference(arm.log_variance.mean(0), relax.log_variance.mean(0))
+            ours = paired(arm.log_variance.mean(0), relax.log_variance.mean(0))
         theirs = average(paper[name], 490) - average(paper["relax"], 490)
         full = all(a is not None and a.steps >= PAPER_STEPS for a in (arm, relax))
         where = f"{label(name)} minus RELAX"
@@ -223,7 +223,7 @@ def ours(arm: Arm | None, at: int = PAPER_STEPS) -> tuple[str, str, str]:
 def alike(results: Results) -> str:
     """REBAR against REINFORCE, which the paper's figure seems to order."""
     pair = [arms(results, T)[name] for name in ("rebar", "reinforce")]
-    gap = difference(*(arm.loss for arm in pair)).text(5) if all(pair) else NOT_RUN
+    gap = paired(*(arm.loss for arm in pair)).text(5) if all(pair) else NOT_RUN
     return f"over our seeds REBAR's mean loss minus REINFORCE's is {gap}"
 
 

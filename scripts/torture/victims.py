@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from experiments.files import TOOK
+
 FAMILIES = {  # smoke-sized runs of one to three seconds
     "toy": ("preset=toy/smoke", "estimator=[relax]", "processes=1", "log_every=10"),
     "vae": (
@@ -111,9 +113,6 @@ def files(place: Path) -> dict[str, bytes]:
             told = json.loads(path.read_text())
             found[name] = json.dumps({k: v for k, v in told.items() if k not in TOOK}).encode()
     return found
-
-
-TOOK = ("seconds", "device")  # what a run took is no finding
 
 
 def _timeless(table: bytes) -> bytes:

@@ -1,0 +1,174 @@
+"""config.json holds every setting that decides a run, under its own name; version 1's is read."""
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from experiments.config import Experiment
+from experiments.errors import UserError
+from experiments.rl.config import Rl, arm
+from experiments.rl.loop import identity
+from experiments.toy.config import Toy
+from experiments.toy.train import train as train_toy
+from experiments.vae.config import SETTINGS, Vae
+from experiments.vae.train import run_folder, train
+from tests.test_checkpoint import walk
+from tests.test_checkpoint import whole as whole  # a fixture
+from tests.vaes import config, metrics, three_splits
+
+# Where and how a run is done, and how long it is; everything else must be in config.json.
+BOOKKEEPING = {"threads", "processes", "graph", "fresh", "save_every", "runs", "results"}
+BOOKKEEPING |= {"tracking", "estimators", "device"}
+PATH = {"preset", "tag", "model"}  # each has a folder of its own
+FREE = {"steps", "epochs", "iwae_samples", "pictures"}  # may change when a VAE's run is resumed
+OTHER = {"binarization": "dynamic", "precision": "float64", "optimizer": "adam", "mode": "variance"}
+
+
+def changed(value, name):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return 0.75 * value or 0.5
+    if isinstance(value, list):
+        return [changed(item, name) for item in value]
+    return OTHER[name]
+
+
+def deciding(schema: type[Experiment], without: set[str]) -> list[str]:
+    return [f.name for f in fields(schema) if f.name not in BOOKKEEPING | PATH | without]
+
+
+# ---- every setting counts ----
+
+
+@pytest.mark.parametrize("name", deciding(Vae, {*FREE, "mode", "data", "seeds", "lr"}))
+def test_another_setting_of_the_vae_is_refused(run_dirs, name):
+    base, images = config(run_dirs), three_splits()
+    with run_folder(base, "relax", images):
+        pass
+    other = replace(base, **{name: changed(getattr(base, name), name)})
+    with pytest.raises(UserError, match=rf"\b{name}=.* there"), run_folder(other, "relax", images):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": 2}, "seeds=1 there, 2 here"),
+        ({"lr": [1e-3, 1e-4]}, "lr="),
+    ],
+)
+def test_other_replicas_are_another_run(run_dirs, changes, said):
+    base, images = config(run_dirs), three_splits()
+    with run_folder(base, "relax", images):
+        pass
+    with (
+        pytest.raises(UserError, match=said),
+        run_folder(replace(base, **changes), "relax", images),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_of_an_estimator_of_the_vae_is_another_run(run_dirs, name):
+    images = three_splits()
+    words = {"relaxation": "tucker", "inputs": ["sigma"]}
+    base = config(run_dirs, estimators={name: {}})
+    with run_folder(base, name, images):
+        pass
+    for key, value in vars(base.own(name)).items():
+        new = words[key] if key in words else changed(value, key)
+        other = replace(base, estimators={name: {key: new}})
+        said = re.escape(f"estimators.{name}.{key}={value} there, {new} here")
+        with pytest.raises(UserError, match=said), run_folder(other, name, images):
+            pass
+
+
+def test_an_estimator_s_width_and_the_model_s_are_two_settings(run_dirs):
+    """A finished run with another width is refused, not skipped."""
+    images, own = three_splits(), {"warm_up": 1, "hidden": 8}
+    base = config(run_dirs, steps=2, hidden=8, estimators={"relax": own}, pictures=False)
+    train(base, "relax", images)
+    for changes, said in (
+        ({"estimators": {"relax": own | {"hidden": 9}}}, r"estimators\.relax\.hidden=8 there, 9"),
+        ({"hidden": 9}, r"\(hidden=8 there, 9"),
+    ):
+        with pytest.raises(UserError, match=said):
+            train(replace(base, **changes), "relax", images)
+    assert len(metrics(base, "splits-linear1", "relax")) == 1
+
+
+@pytest.mark.parametrize("name", deciding(Toy, {"steps", "snapshots", "compile", "t"}))
+def test_another_setting_of_the_toy_is_refused(tmp_path, name):
+    base = Toy(steps=10, log_every=10, seeds=2, variance_samples=5, runs=str(tmp_path))
+    base.estimators, base.tracking.mode = {"relax": {"hidden": 4}}, "disabled"
+    train_toy(base, "relax")
+    other = replace(base, **{name: changed(getattr(base, name), name)})
+    with pytest.raises(UserError, match=rf"\b{name}=.* there"):
+        train_toy(other, "relax")
+    other = replace(base, estimators={"relax": {"hidden": 5}})
+    with pytest.raises(UserError, match=r"estimators\.relax\.hidden=4 there, 5"):
+        train_toy(other, "relax")
+
+
+@pytest.mark.parametrize("name", deciding(Rl, {"env", "mode", "lengths", "clip"}))
+def test_another_setting_of_a_policy_changes_its_identity(name):
+    base = Rl(frames=1000, estimators={"relax": {}})
+    own = arm("relax", {}, base)[1]
+    other = replace(base, **{name: changed(getattr(base, name), name)})
+    assert identity(base, "relax", own) != identity(other, "relax", own)
+
+
+def test_rates_of_a_policy_change_its_identity():
+    base = Rl(frames=1000, estimators={"relax": {}})
+    owns = [arm("relax", values, base)[1] for values in ({}, {"lr": [0.5]}, {"scale": [0.5]})]
+    found = [str(identity(base, "relax", own)) for own in owns]
+    assert len(set(found)) == 3
+
+
+# ---- run folders of version 1 ----
+
+# What version 1 wrote: the estimator's eta beside the family's settings, its width lost.
+OLD = {"estimator": "relax", "eta": 1.0, "hidden": 8, "batch": 24}
+NOW = {
+    "estimator": "relax",
+    "hidden": 8,
+    "batch": 24,
+    "estimators": {"relax": {"eta": 1.0, "hidden": 200}},
+}
+
+
+def test_a_run_of_version_1_goes_on(tmp_path, whole):
+    walk(tmp_path, steps=40, config=OLD)
+    walk(tmp_path, steps=60, config=NOW)
+    assert (tmp_path / "metrics.csv").read_bytes() == whole
+    assert walk(tmp_path, steps=60, config=NOW) == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"eta": 2.0, "hidden": 200}, r"estimators\.relax\.eta=1\.0 there, 2\.0 here"),
+        ({"eta": 1.0, "hidden": 50}, r"estimators\.relax\.hidden=200 there, 50 here"),
+        ({"eta": 1.0, "hidden": 200, "new": 3}, r"estimators\.relax\.new=not set there, 3 here"),
+    ],
+)
+def test_a_run_of_version_1_with_other_settings_is_refused(tmp_path, own, said):
+    walk(tmp_path, steps=40, config=OLD)
+    with pytest.raises(UserError, match=said) as error:
+        walk(tmp_path, steps=60, config=NOW | {"estimators": {"relax": own}})
+    assert "\n" not in str(error.value)
+
+
+def test_a_width_that_nothing_replaced_is_read_as_it_was(tmp_path):
+    """The toy has no width of its own, so its estimators' were written in version 1 as well."""
+    old = {"estimator": "relax", "hidden": 10}
+    walk(tmp_path, steps=40, config=old)
+    wrong = {"estimator": "relax", "estimators": {"relax": {"hidden": 200}}}
+    with pytest.raises(UserError, match=r"hidden=10 there, 200 here"):
+        walk(tmp_path, steps=60, config=wrong)
+    walk(tmp_path, steps=60, config={"estimator": "relax", "estimators": {"relax": {"hidden": 10}}})

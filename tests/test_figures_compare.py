@@ -1,0 +1,81 @@
+"""The comparison's figures by their points, its table and its winners by their cells."""
+
+import numpy as np
+import pytest
+
+from scripts import compare_figures, style
+from tests.drawn import caught as caught  # a fixture
+
+
+def row(estimator, unbiased, variance, ms, bias2="", error="", layer=1, **more):
+    """A row of results/compare/<problem>-<stage>.csv."""
+    values = {"problem": "linear2", "stage": "late", "steps": 9, "gradient2": 50, "evaluations": 4}
+    values |= {"layer": layer, "estimator": estimator, "unbiased": unbiased, "variance": variance}
+    values |= {"milliseconds": ms, "bias2": bias2, "bias2_error": error} | more
+    return {key: str(value) for key, value in values.items()}
+
+
+ROWS = [
+    row("rebar", 1, 30, 2, layer=1),
+    row("rebar", 1, 10, 1, layer=2, evaluations=2),
+    row("rao_relax-1", 1, 15, 3, layer=1),
+    row("rao_relax-1", 1, 5, 3, layer=2),
+    row("concrete", 0, 4, 1, 12, 1, layer=1),
+    row("concrete", 0, 2, 1, 8, 1, layer=2),
+]
+
+
+@pytest.fixture
+def found():
+    return compare_figures.cells(ROWS)
+
+
+def test_a_model_s_layers_are_added_up_and_evaluations_averaged(found):
+    rebar = found["linear2", "late"]["rebar"]
+    assert (rebar["variance"], rebar["milliseconds"], rebar["evaluations"]) == (40, 3, 3)
+    concrete = found["linear2", "late"]["concrete"]
+    assert concrete["bias2"] == 20
+    assert concrete["bias2_error"] == pytest.approx(2**0.5)
+
+
+def test_points_are_time_and_variance_and_a_bar_adds_the_squared_bias(found):
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    compare_figures.draw_cell(ax, found["linear2", "late"])
+    points = {
+        (line.get_xdata()[0], line.get_ydata()[0]): line.get_markerfacecolor()
+        for line in ax.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert points.keys() == {(3, 40), (6, 20), (2, 6)}
+    assert points[2, 6] == "white"  # biased
+    assert points[3, 40] == style.colour("rebar")
+    (bar,) = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    assert list(bar.get_xdata()) == [2, 2]
+    assert list(bar.get_ydata()) == [6, 26]
+    plt.close(fig)
+
+
+def test_the_winner_is_the_best_unbiased_and_the_second_is_not_our_own(found):
+    """rao_relax-1 has half of REBAR's variance; times the time both are worth 120."""
+    text = compare_figures.winners(found)
+    (line,) = [line for line in text.splitlines() if line.startswith("| linear2, late")]
+    _, _, variance, evaluations, _, _ = (cell.strip() for cell in line.split("|"))
+    assert variance == "rao_relax-1 20; rebar 2.00x"
+    assert evaluations == "rao_relax-1 80; rebar 1.50x"
+
+
+def test_a_race_shows_the_rate_that_ends_lowest(caught, monkeypatch, tmp_path):
+    rows = [
+        {"model": "linear1", "estimator": "rebar", "lr": lr, "seconds": str(s), "train": str(y)}
+        for lr, ys in (("1e-3", (150, 110)), ("1e-2", (140, 130)))
+        for s, y in zip((1.0, 2.0), ys, strict=True)
+    ]
+    assert compare_figures.best_rates(rows, "linear1") == {
+        "rebar": ("1e-3", [(1.0, 150.0), (2.0, 110.0)])
+    }
+    monkeypatch.setattr(compare_figures, "RESULTS", tmp_path)
+    compare_figures.curves_figure(rows)
+    (line,) = caught[0].axes[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [150, 110])

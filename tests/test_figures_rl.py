@@ -1,0 +1,99 @@
+"""The policies' figures by the data of their lines, and the table of times to solve."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts import rl_figures
+from tests.drawn import caught as caught  # a fixture
+from tests.drawn import lines, only, panel, write
+
+PAPER = json.loads((Path(__file__).parents[1] / "results/paper/rl.json").read_text())
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A2C and RELAX on CartPole: three seeds of different lengths, one measured seed each."""
+    root = tmp_path / "rl/quick"
+    for name, level in (("a2c", 10.0), ("relax", 40.0)):
+        rows = [
+            (0.01, seed, level * (seed + 1) + frames / 100, frames)
+            for seed, end in ((0, 1000), (1, 800), (2, 900))
+            for frames in range(0, end + 1, 100)
+        ]
+        write(root / f"cartpole/{name}.csv", ["lr", "seed", "return", "frames"], rows)
+    head = ["lr", "seed", "solved_frames", "solved_episodes", "recent", "frames"]
+    solved = {"a2c": [400, 600, 800], "relax": [100, 200, -1]}
+    for name, when in solved.items():
+        rows = [(0.01, seed, frames, 7, 1, 900) for seed, frames in enumerate(when)]
+        write(root / f"cartpole/{name}-solved.csv", head, rows)
+    head = ["lr", "seed", "return", "frames", "episodes", "logvar_a2c", "logvar_relax"]
+    for name, level in (("a2c", 5.0), ("relax", -5.0)):
+        rows = [(0.01, 0, 1, 30 * k, 10 * k, level + k, level - k) for k in range(6)]
+        write(root / f"cartpole-variance/{name}.csv", head, rows)
+    return root
+
+
+@pytest.fixture
+def fig(root, caught):
+    rl_figures.figure(root, "cartpole", PAPER, root / "figure")
+    return caught[0]
+
+
+@pytest.mark.parametrize(("name", "level"), [("a2c", 10.0), ("relax", 40.0)])
+def test_the_return_is_the_mean_over_seeds_as_far_as_all_have_gone(fig, name, level):
+    """At f frames seed s has level (s + 1) + f / 100, so the mean is 2 level + f / 100."""
+    ax = panel(fig, "return of an episode")
+    x, y = only(ax, name)
+    assert x[-1] == 800
+    np.testing.assert_allclose(y, 2 * level + x / 100)
+    edges = sorted(line[1][-1] for line in lines(ax, name, 0.7))
+    np.testing.assert_allclose(edges, [1.5 * level + 8, 2.5 * level + 8])
+
+
+def test_each_variance_is_the_estimator_s_own_in_its_own_training(fig):
+    ax = panel(fig, "in its own training")
+    for name, wanted in (("a2c", 5.0 + np.arange(6)), ("relax", -5.0 - np.arange(6))):
+        x, y = only(ax, name)
+        assert x.tolist() == [0, 10, 20, 30, 40, 50]
+        np.testing.assert_allclose(y, wanted)
+
+
+def test_at_one_policy_every_estimator_has_its_own_line(fig):
+    """The policies of A2C's training; episodes below, not frames."""
+    ax = panel(fig, "all at A2C's policies")
+    for name, wanted in (("a2c", 5.0 + np.arange(6)), ("relax", 5.0 - np.arange(6))):
+        x, y = only(ax, name, 1.6)
+        assert x.tolist() == [0, 10, 20, 30, 40, 50]
+        np.testing.assert_allclose(y, wanted)
+
+
+def test_the_paper_s_curves_are_its_own(fig):
+    from matplotlib.colors import same_color
+
+    from scripts import style
+
+    for title, figure in (("return of an episode", "return"), ("own training", "log_variance")):
+        ax = panel(fig, title)
+        for name, curve in PAPER[f"{figure} cartpole"]["series"].items():
+            drawn = [line for line in ax.lines if same_color(line.get_color(), style.dark(name))]
+            assert any(list(line.get_ydata()) == curve["y"] for line in drawn), (figure, name)
+
+
+def test_the_table_divides_the_baseline_s_frames_by_the_method_s(root):
+    """Means 600 and 400, where an unsolved seed counts with its 900 frames."""
+    rows = rl_figures.solve_rows(root / "cartpole", "cartpole", PAPER["table"])
+    found = {row[1]: dict(zip(rl_figures.COLUMNS.split(","), row, strict=True)) for row in rows}
+    a2c, relax = found["a2c"], found["relax"]
+    error = np.std([100, 200, 900], ddof=1) / 3**0.5
+    assert (a2c["solved_frames"], relax["solved_frames"]) == ("600", "400")
+    assert (a2c["solved"], relax["solved"]) == (3, 2)
+    assert relax["solved_frames_se"] == f"{error:.0f}"
+    assert relax["ratio"] == "1.50" and a2c["ratio"] is None
+    low, high = float(relax["ratio_low"]), float(relax["ratio_high"])
+    assert low < 1.0 < 1.5 < high
+    theirs = PAPER["table"]["cartpole"]
+    assert relax["paper_ratio"] == f"{theirs['a2c'][0] / theirs['relax'][0]:.2f}"
+    assert (a2c["solved_episodes"], relax["solved_episodes"]) == ("7", None)

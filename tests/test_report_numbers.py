@@ -1,0 +1,120 @@
+"""The report's numbers, from small results written by hand; intervals against scipy's tests."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from scripts.report import rl_tables, toy, vae
+from scripts.report.claims import difference, mean
+from scripts.report.read import Results
+from tests.drawn import write
+
+
+def write_paper(root, tables: dict) -> None:
+    (root / "paper").mkdir()
+    (root / "paper" / "tables.json").write_text(json.dumps(tables))
+
+
+# ---- intervals ----
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_the_interval_of_a_mean_is_the_t_test_s(n):
+    values = np.random.default_rng(n).normal(2, 3, n)
+    found = mean(values)
+    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+    assert found.value == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 5), (5, 5), (20, 3)])
+def test_the_interval_of_a_difference_is_welch_s(n, m):
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(2, 3, n), rng.normal(0, 1, m)
+    found = difference(a, b)
+    wanted = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+# ---- the VAE ----
+
+
+def test_an_estimator_is_told_at_its_best_rate_on_validation(tmp_path):
+    place = tmp_path / "vae/long/mnist-linear1"
+    write(
+        place / "summary.csv",
+        ["estimator", "lr", "valid", "train", "steps"],
+        [("relax", 0.01, 120, 90, 10), ("relax", 0.001, 100, 99, 10), ("rebar", 0.001, 1, 1, 10)],
+    )
+    rows = [(e, lr, s, lr * 1e5 + s) for e in (1, 2) for lr in (0.01, 0.001) for s in (0, 1)]
+    write(place / "relax.csv", ["epoch", "lr", "seed", "train"], rows)
+    found = vae.arm(Results(tmp_path), "long", "mnist-linear1", "relax")
+    assert found.row["valid"] == 100 and found.seeds == 2
+    assert found.at("train", 2).tolist() == [100, 101]
+    assert found.at("train", 3) is None
+
+
+def test_epochs_are_counted_to_rebar_s_score_at_half_of_the_run(tmp_path):
+    """REBAR is at 120 after half of 40 epochs; RELAX gets there after 15, 30 and never (40)."""
+    place = tmp_path / "vae/long/mnist-linear1"
+    head = ["estimator", "lr", "valid", "train", "steps"]
+    write(place / "summary.csv", head, [(name, 0.1, 1, 1, 10) for name in ("rebar", "relax")])
+    curves = {
+        "rebar": [[130, 120, 115, 110]] * 3,
+        "relax": [[125, 115, 110, 105], [140, 130, 120, 110], [150, 140, 135, 130]],
+    }
+    for name, seeds in curves.items():
+        rows = [(10 * (k + 1), 0.1, s, seeds[s][k]) for k in range(4) for s in range(3)]
+        write(place / f"{name}.csv", ["epoch", "lr", "seed", "valid"], rows)
+    paper = {"table epochs": {"mnist-linear1": {"relax": 531, "rebar": 857}}}
+    write_paper(tmp_path, paper)
+    cell = vae.epochs(Results(tmp_path), "long", "mnist-linear1")
+    assert cell.ours.value == pytest.approx(np.mean([15 / 20, 30 / 20, 40 / 20]))
+    assert cell.ours.seeds == 3 and cell.below == 1.0
+
+
+# ---- policies ----
+
+
+def test_the_grid_tells_the_rates_with_the_fewest_frames(tmp_path):
+    place = tmp_path / "rl/paper/cartpole-grid"
+    head = "estimator rates seeds frames solved solved_frames solved_frames_se recent".split()
+    rows = [
+        ("a2c", "lr=0.1", 5, 1000, 2, 900, 10, 100),
+        ("a2c", "lr=0.2", 5, 1000, 5, 300, 20, 50),
+        ("a2c", "lr=0.3", 5, 1000, 4, 500, 30, 200),
+    ]
+    write(place / "summary.csv", head, rows)
+    write(place / "a2c-solved.csv", ["seed"], [(0,)])
+    write(place / "a2c.csv", ["seed"], [(0,)])
+    text = rl_tables.grid(Results(tmp_path), "cartpole")
+    (line,) = [line for line in text.splitlines() if line.startswith("| A2C")]
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[2:7] == ["lr=0.2", "1000", "5 of 5", "300 ± 20", "50.0"]
+
+
+# ---- the toy ----
+
+
+@pytest.mark.parametrize("t", [0.4, 0.6])
+def test_the_way_covered_is_0_at_the_start_and_1_at_the_optimum(t):
+    start = 0.5 * t**2 + 0.5 * (1 - t) ** 2
+    assert toy.covered(start, t) == pytest.approx(0)
+    assert toy.covered(0.4**2, t) == pytest.approx(1)
+    assert toy.covered((start + 0.4**2) / 2, t) == pytest.approx(0.5)
+
+
+def test_the_signal_is_the_gradient_over_the_deviation():
+    """theta = .5, t = .4: |1 - 2t| / 4 = .05; the log-variance is that of a deviation of .1."""
+    table = {
+        "step": np.repeat([50.0, 100.0], 2),
+        "seed": np.tile([0.0, 1.0], 2),
+        "loss": np.full(4, 0.26),
+        "theta": np.array([0.5, 0.5, 0.5, 0.2]),
+        "log_variance": np.full(4, 2 * np.log(0.1)),
+    }
+    arm = toy.Arm(table, 0.4)
+    assert arm.signal.tolist() == pytest.approx([0.5, (0.5 + 0.2 * 0.2 * 0.8 / 0.1) / 2])
+    assert arm.right.tolist() == [False, True]

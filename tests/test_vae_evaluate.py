@@ -1,0 +1,109 @@
+"""What is measured on a VAE: bounds in chunks, variances over draws, the terms of RELAX."""
+
+import numpy as np
+import pytest
+import torch
+
+import relax as rx
+from experiments.files import read_table
+from experiments.vae import compare as comparison
+from experiments.vae import evaluate
+from tests.vaes import BATCH, batch, certain, make, negative_elbo, stream, sure_latents
+
+
+@pytest.mark.parametrize("model", ["linear1", "linear2"])
+@pytest.mark.parametrize("rows", [7, 2_000])
+def test_bounds_are_means_over_images_whatever_the_chunks(monkeypatch, float64, model, rows):
+    """Ten images, in chunks of 7 and 3: without doubt in q, every sample gives the same f."""
+    monkeypatch.setattr(evaluate, "ROWS", rows)
+    vae, x = certain(model), batch(1, 10)[0]
+    wanted = negative_elbo(vae, x, sure_latents(vae, x)).mean()
+    found = evaluate.negative_elbo(vae, x, stream(1))
+    torch.testing.assert_close(found, wanted[None], rtol=1e-9, atol=1e-9)
+    for samples in (1, 3):
+        bound = evaluate.negative_iwae(vae, x, stream(1), samples)
+        torch.testing.assert_close(bound, wanted[None], rtol=1e-9, atol=1e-9)
+
+
+def test_the_bound_of_several_samples_is_tighter():
+    """At one sample it is the ELBO; the gain of 50 is far above the noise."""
+    vae, x = make("linear1", "reinforce", 1).vae, batch(1, 400)[0]
+    one, many = (evaluate.negative_iwae(vae, x, stream(1), k).item() for k in (1, 50))
+    assert many < one - 0.1
+
+
+@pytest.mark.parametrize(("name", "own"), [("relax", {}), ("reinforce", {"samples": 2})])
+def test_variances_are_torchs_over_stacked_draws(float64, name, own):
+    """Per image and unit over the draws, summed over units, mean over images."""
+    x, draws = batch(), 6
+    method = make("linear2", name, **own)
+    found = evaluate.gradient_variance(method, x, stream(2), draws)
+    noise, logits, weights = stream(2), [], []
+    encoder = list(method.vae.encoder.parameters())
+    for _ in range(draws):
+        estimates = method.estimates(x, method.noise(BATCH, noise))
+        grads = [est.grad.detach().unflatten(1, (-1, BATCH)).mean(1) for est in estimates]
+        logits.append(torch.cat(grads, -1))
+        rx.backward(estimates)
+        weights.append(torch.cat([p.grad.flatten(1) for p in encoder], 1))
+        for p in method.vae.parameters():
+            p.grad = None
+    torch.testing.assert_close(found["logits"], torch.stack(logits).var(0).sum(-1).mean(-1))
+    torch.testing.assert_close(found["weights"], torch.stack(weights).var(0).sum(-1))
+
+
+# ---- all estimators at the same weights ----
+
+
+@pytest.fixture
+def few(monkeypatch):
+    for name, value in (("FIT", 3), ("ROWS", 40), ("ROUNDS", 2)):
+        monkeypatch.setattr(comparison, name, value)
+
+
+def test_the_terms_of_relax_add_up(few):
+    """f's score minus c's score plus the reparameterized c, in units of the first's deviation."""
+    method = make("linear1", "relax", 1)
+    terms = comparison.terms(method, batch(1)[0, 0])
+    total = terms["reinforce_f"] - terms["reinforce_c"] + terms["reparam_c"]
+    torch.testing.assert_close(total, terms["total"], rtol=1e-4, atol=1e-4)
+    assert len(total) == 80
+    assert terms["reinforce_f"].std().item() == pytest.approx(1)
+    assert terms["total"].std() < 0.9  # the control variate works
+
+
+def test_the_score_terms_are_the_score_times_f_and_times_c(float64):
+    method, x = make("linear1", "relax", 1), batch(1, 50)
+    score_f, score_c, _, _ = comparison.draw_terms(method, x, stream(1))
+    (noise,) = method.noise(50, stream(1))
+    logits = method.vae.encode(0, x)
+    z = logits + torch.logit(noise.u)
+    b = (z > 0).double()
+    f = negative_elbo(method.vae, x[0], [b[0]])
+    torch.testing.assert_close(score_f, f[:, None] * (b - torch.sigmoid(logits))[0])
+    # c has one value per row: it is the same in every unit
+    c = score_c / (b - torch.sigmoid(logits))[0]
+    torch.testing.assert_close(c, c[:, :1].expand_as(c))
+    assert (c[:, 0] - f).abs().max() < 60 and not torch.allclose(c[:, 0], f)
+
+
+def test_the_table_of_terms_holds_their_variances(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    draws = {name: k * torch.randn(500, generator=generator) for name, k in (("a", 1), ("b", 0.2))}
+    comparison.write_terms({k: v.double() for k, v in draws.items()}, tmp_path)
+    table = read_table(tmp_path / "terms_variance.csv")
+    for row, values in enumerate(draws.values()):
+        variance = np.var(values.numpy(), ddof=1)
+        assert table["variance"][row] == pytest.approx(variance, rel=1e-3)
+        assert table["log_variance"][row] == pytest.approx(np.log(variance), abs=1e-3)
+
+
+def test_fitting_phi_leaves_the_model_alone(few, tmp_path):
+    from experiments import data
+
+    images = data.load("digits").to(torch.device("cpu"))
+    vae = make("linear1", "reinforce", 1, pixels=64).vae
+    before = [p.clone() for p in vae.parameters()]
+    method = comparison.fitted(vae, "rebar", {}, images, BATCH)
+    assert all(torch.equal(p, q) for p, q in zip(vae.parameters(), before, strict=True))
+    assert method.scales[0].eta.item() != 1.0

@@ -1,0 +1,106 @@
+"""Small VAEs and their runs, for the tests of experiments.vae."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from experiments import data
+from experiments.vae.config import SETTINGS, Vae
+from experiments.vae.estimators import METHODS
+from experiments.vae.models import VAE
+from relax.replicas import Streams
+
+PIXELS, LATENTS, BATCH = 9, 4, 3
+
+
+def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **settings):
+    """A small model and estimator, every parameter away from its start."""
+    generators = [torch.Generator().manual_seed(0 if same else i) for i in range(replicas)]
+    mean = torch.linspace(0.1, 0.8, pixels)
+    vae = VAE(model, mean, latents, 5, generators)
+    if "hidden" in SETTINGS[name].__dataclass_fields__:
+        settings.setdefault("hidden", 6)
+    method = METHODS[name](vae, SETTINGS[name](**settings), generators)
+    noise = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for p in [*vae.parameters(), *method.parameters()]:
+            p += 0.4 * torch.randn(p.shape[1:], generator=noise)
+    return method
+
+
+def batch(replicas=2, rows=BATCH, pixels=PIXELS, seed=1):
+    """Binary images [R, rows, pixels]."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(replicas, rows, pixels, generator=generator) < 0.4).to(
+        torch.get_default_dtype()
+    )
+
+
+def stream(replicas, seed=3):
+    return Streams([seed + i for i in range(replicas)])
+
+
+def config(run_dirs, **changes) -> Vae:
+    """The configuration of a run of seconds; `run_dirs` is the fixture of that name."""
+    places = dict(item.split("=", 1) for item in run_dirs)
+    start = {"preset": "test", "latents": 8, "hidden": 8, "steps": 60, "variance_samples": 3}
+    start |= {"device": "cpu", "iwae_samples": 2}
+    start |= {"estimators": {"relax": {"warm_up": 5, "hidden": 8}}}
+    chosen = replace(Vae(**(start | changes)), **places)
+    chosen.check()
+    return chosen
+
+
+def three_splits(train: int = 48, side: int = 3) -> data.Images:
+    """Training images all 0, validation images all 1, test images half and half."""
+    pixels = side * side
+    black, white = torch.zeros(train, pixels), torch.ones(10, pixels)
+    half = (torch.arange(pixels) % 2).float().repeat(10, 1)
+    return data.Images("splits", black, white, half, black.mean(0), side)
+
+
+def bits(logits: Tensor) -> td.Bernoulli:
+    """torch's own; its log_prob also takes values between 0 and 1."""
+    return td.Bernoulli(logits=logits, validate_args=False)
+
+
+def negative_elbo(vae: VAE, x: Tensor, latents: list[Tensor]) -> Tensor:
+    """-ELBO [N] of one replica at these latents [N, D], by torch.distributions."""
+    total = torch.zeros(len(x))
+    below = [x, *latents]
+    for k in range(vae.depth):
+        q = bits(vae.encode(k, below[k][None])[0])
+        p = bits(vae.decode(k, below[k + 1][None])[0])
+        total = total + q.log_prob(below[k + 1]).sum(-1) - p.log_prob(below[k]).sum(-1)
+    return total - bits(vae.prior[0, 0]).log_prob(latents[-1]).sum(-1)
+
+
+def certain(model: str, replicas: int = 1) -> VAE:
+    """A model whose encoder has no doubt: every latent bit is almost surely one value."""
+    vae = make(model, "reinforce", replicas).vae
+    with torch.no_grad():
+        for p in vae.encoder.parameters():
+            p *= 400
+    return vae
+
+
+def sure_latents(vae: VAE, x: Tensor) -> list[Tensor]:
+    """The latents of a certain model, [N, D] each."""
+    latents, below = [], x[None]
+    for k in range(vae.depth):
+        below = (vae.encode(k, below) > 0).to(x.dtype)
+        latents.append(below[0])
+    return latents
+
+
+def metrics(settings: Vae, case: str, name: str) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv."""
+    path = Path(settings.runs, "vae", settings.preset, case, name, "metrics.csv")
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
