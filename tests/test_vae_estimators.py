@@ -55,8 +55,8 @@ def test_muprop_passes_means_on_to_the_layers_above(float64):
     """At the first layer's means, f is the ELBO's terms with the second layer's mean as well."""
     method, x = make("linear2", "muprop", 1), batch(1)
     noise = method.noise(BATCH, stream(1))
-    dists, sample = hard_pass(method.vae, x, noise)
-    m = torch.sigmoid(dists[0].theta)
+    draws, sample = hard_pass(method.vae, x, noise)
+    m = torch.sigmoid(draws[0].dist.theta)
     m_2 = torch.sigmoid(method.vae.encode(1, m))
     wanted = negative_elbo(method.vae, x[0], [m[0], m_2[0]])
     torch.testing.assert_close(method.mean_field(0, x, sample, m)[0], wanted)
