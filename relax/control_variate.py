@@ -41,11 +41,11 @@ def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     """c(z~), d/dtheta c(z) and d/dtheta c(z~)."""
     z = draw.z.detach()
     if draw.coupled:
-        c_z, dc = value_and_grad(c, z, draw.rows)
+        c_z, dc = value_and_grad(c, z, draw.value_shape)
         return c_z, draw.pull_z(dc), draw.pull_z_tilde(dc, z)
     z_tilde = draw.z_tilde.detach()
     both = torch.stack([z, z_tilde])
-    (_, c_zt), (dc_z, dc_zt) = value_and_grad(c, both, torch.Size((2, *draw.rows)))
+    (_, c_zt), (dc_z, dc_zt) = value_and_grad(c, both, torch.Size((2, *draw.value_shape)))
     return c_zt, draw.pull_z(dc_z), draw.pull_z_tilde(dc_zt, z_tilde)
 
 

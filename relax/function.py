@@ -95,7 +95,7 @@ class Function:
 
     def coordinatewise(self, other: Tensor) -> Tensor:
         """f(b with b_d = other_d) for every coordinate d, a constant that broadcasts against b."""
-        b, rows, classes = self.draw.b, len(self.draw.rows), self.draw.dist.coordinate_ndim
+        b, rows, classes = self.draw.b, len(self.draw.value_shape), self.draw.dist.coordinate_ndim
         sites = b.shape[rows : b.ndim - classes]
         one_site = torch.eye(sites.numel(), device=other.device) > 0
         one_site = one_site.reshape(-1, *(1,) * rows, *sites, *(1,) * classes)

@@ -59,9 +59,9 @@ class MLP(nn.Module):
 
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         """c(z), or c(z, x) with a context x [..., (R,) B, context]."""
-        z = self._flat(z)
-        c, *_ = self._evaluate(z, self._sharpness(z), x)
-        return c
+        flat = self._flat(z)
+        c, *_ = self._evaluate(flat, self._sharpness(flat), x)
+        return _shaped(c, z.shape[: z.ndim - len(self.event)])
 
     def given(self, x: Tensor) -> Given:
         """c(., x): a surrogate of z alone, at a context that does not depend on z."""
@@ -82,21 +82,22 @@ class MLP(nn.Module):
         if sharpness is not None:
             grad = ACTIVATIONS["tanh"][1](grad, inputs) * sharpness
         grad = _cast(grad, z.dtype).expand_as(z)
-        return c, grad if grad.shape == shape else grad.reshape(shape)
+        return _shaped(c, shape[: len(shape) - len(self.event)]), _shaped(grad, shape)
 
     @property
     def _linears(self) -> list[Linear]:
         return cast(list[Linear], list(self.linears))
 
     def _flat(self, z: Tensor) -> Tensor:
-        """z with the event on one last axis."""
+        """z with a batch, and the event on one last axis."""
         axes = len(self.event)
         if z.shape[z.ndim - axes :] != self.event:
             raise ValueError(
                 f"mlp was made for events of shape {list(self.event)} and got z of shape "
                 f"{list(z.shape)}: the event must be z's last axes"
             )
-        return z if axes == 1 else z.flatten(-axes)
+        z = z if axes == 1 else z.flatten(-axes)
+        return z if z.ndim > 1 else z.unsqueeze(0)  # without a batch
 
     def _sharpness(self, z: Tensor) -> Tensor | float | None:
         """1 / (2 lambda): tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
@@ -120,9 +121,7 @@ class MLP(nn.Module):
         c = last(y)
         if self.scale is not None:
             c = c * lift(self.scale, c, c.ndim - 3)
-        c = c.squeeze(-1)
-        c = c if c.ndim < z.ndim else c.squeeze(0)  # z without a batch
-        return _cast(c, z.dtype), inputs, hidden
+        return _cast(c.squeeze(-1), z.dtype), inputs, hidden
 
     def _from_context(self, x: Tensor) -> Tensor:
         if self.context is None:
@@ -284,6 +283,10 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
     own = like.shape[leading:]
     x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
     return x if x.shape == own else x.expand(own)
+
+
+def _shaped(x: Tensor, shape: torch.Size) -> Tensor:
+    return x if x.shape == shape else x.reshape(shape)
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -153,7 +153,7 @@ def _nvil(replicas: int, device: torch.device) -> Method:
     phi = nn.ParameterList([torch.zeros(replicas, 1, device=device)])
 
     def estimate(f, draw):
-        return rx.nvil(f, draw, baseline=phi[0].expand(draw.rows))
+        return rx.nvil(f, draw, baseline=phi[0].expand(draw.value_shape))
 
     return Method("nvil", estimate, phi=phi)
 

@@ -98,7 +98,7 @@ class Draw:
         return len(self.b) if self.sampled else 1
 
     @property
-    def rows(self) -> torch.Size:
+    def value_shape(self) -> torch.Size:
         """The shape of f(b), [(K,) *batch]."""
         return self.b.shape[: self.b.ndim - self.dist.event_ndim]
 
@@ -138,7 +138,7 @@ class Draw:
             z = self.dist.reparameterize(self.noise.u)
             b = self.dist.hard(z)
             same = (b - self.b).abs() <= (TOLERATED * (1 + z.abs()) if b is z else 0)
-            wrong = ~same.flatten(len(self.rows)).all(-1)
+            wrong = ~same.flatten(len(self.value_shape)).all(-1)
         if float(wrong.double().mean()) > TOLERATED:
             raise ValueError(
                 f"b is not what its noise draws from these parameters, in {int(wrong.sum())} of "

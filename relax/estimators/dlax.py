@@ -26,7 +26,7 @@ def dlax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
     Source: Grathwohl et al. (2018), section 3.2, the equation before RELAX.
     """
     f_b, z = f(draw.b), draw.z.detach()
-    c_z, dc = value_and_grad(c, z, draw.rows)
+    c_z, dc = value_and_grad(c, z, draw.value_shape)
     dc_z = draw.pull_z(dc)
     grad = (
         weigh(f_b, draw.score)  # f(b) d/dtheta log p(b|theta)

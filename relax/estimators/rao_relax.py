@@ -67,7 +67,7 @@ def rao_relax(
     if c is None:
         f_b, G = f.value_and_grad(draw.b)
     else:
-        f_b, G = f(draw.b), surrogate_and_grad(c, b, draw.rows, create_graph=False)[1].detach()
+        f_b, G = f(draw.b), surrogate_and_grad(c, b, draw.value_shape, create_graph=False)[1].detach()
     lambda_ = torch.as_tensor(lift(positive(lambda_, dist), b, lead))
     q = torch.sigmoid(-s * dist.theta.detach())
     n = 1 / (lambda_ * q.clamp(min=torch.finfo(q.dtype).eps))  # 1 / q overflows
@@ -75,7 +75,7 @@ def rao_relax(
     h, mean_h = b - s / 2 * tail, b - s / 2 / (n + 1)
     w, mean_w = q * n / 2 * tail, q * n / 2 / (n + 1)
     attached = c is not None or h.requires_grad
-    c_h, dc = surrogate_and_grad(c or _of(f, draw), h, draw.rows, create_graph=attached)
+    c_h, dc = surrogate_and_grad(c or _of(f, draw), h, draw.value_shape, create_graph=attached)
     if dist.validate and not bool(c_h.isfinite().all() & dc.isfinite().all()):
         raise ValueError(
             "rao_relax: c (f by default) or its derivative is not finite between the outcomes 0 "

@@ -35,5 +35,5 @@ def constant(baseline: Tensor | float, draw: Draw) -> Tensor | float:
     if not isinstance(baseline, Tensor):
         return baseline
     if baseline.ndim:
-        check_rows(baseline, draw.rows, "the baseline")
+        check_rows(baseline, draw.value_shape, "the baseline")
     return baseline.detach()
