@@ -111,7 +111,8 @@ def bias_test(
     both contain it.
 
     Args:
-        estimator: its own arguments, such as c, are given by keyword.
+        estimator: its own arguments, such as c, are given by keyword; its number of samples, K,
+            by functools.partial(estimator, samples=K).
         f: as the estimator takes it; f and c must accept leading axes.
         dist: the distribution; with `of` attached to the parameters.
         samples: how many estimates are averaged, by default 300 000, with `of` 3 000.

@@ -7,6 +7,9 @@ own claim? One row each, the same bytes from the same seed:
     quadrature   |E[grad] - exact|, the largest over logits and functions, without randomness:
                  Gauss-Legendre over the noise of one bit, or all tuples of independent outcomes
     max_z        the largest |mean - exact| in standard errors, over coordinates and functions
+    float32_8    the relative bias in float32 of one bit at a logit of 8 and of -8, the larger one
+                 over the functions, by quadrature over the numbers that the noise can take
+    float32_12   the same at 12
     identities   tests of exact identities that name this estimator, passed of all
 
 Exit status 1 where a claim fails: an unbiased estimator with |z| >= 5 or quadrature >= 1e-6, a
@@ -28,6 +31,7 @@ import torch
 import relax as rx
 from relax.distributions.draw import INDEPENDENT
 from relax.sampling import ANTITHETIC
+from tests.float32 import largest_relative_bias
 from tests.helpers import FUNCTIONS, Case, cases, distribution, draw_of, over_event
 from tests.quadrature import bernoulli_mean, mean_over_tuples, normal_gradient
 
@@ -40,6 +44,8 @@ COLUMNS = (
     "claim",
     "quadrature",
     "max_z",
+    "float32_8",
+    "float32_12",
     "draws",
     "comparisons",
     "identities",
@@ -152,12 +158,21 @@ def certificate(case: Case, draws: int, seed: int, held: tuple[int, int]) -> dic
         "unbiased" if case.unbiased else "biased",
         "" if error is None else f"{error:.0e}" if error > 1e-9 else "< 1e-9",
         f"{z:.2f}",
+        *(float32(case, logit) for logit in (8.0, 12.0)),
         draws,
         len(FUNCTIONS) * dist.theta.numel(),
         f"{held[0]} of {held[1]}" if held[1] else "",
         "yes" if holds and held[0] == held[1] else "NO",
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))
+
+
+def float32(case: Case, logit: float) -> str:
+    """The largest relative bias in float32, where it can be had."""
+    bias = None
+    if case.dist == "bernoulli" and case.unbiased:
+        bias = largest_relative_bias(case, logit)
+    return "" if bias is None else f"{bias:.1g}"
 
 
 def settings(case: Case) -> str:
