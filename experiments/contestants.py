@@ -57,7 +57,7 @@ def with_baseline(function: Estimator) -> Callable[[Bench], Made]:
     """NVIL and MuProp: a network of the logits stands for one of the image."""
 
     def make(bench: Bench) -> Made:
-        baseline = rx.surrogates.mlp(bench.dist.theta.shape[-1], hidden=100)
+        baseline = rx.surrogates.mlp(bench.dist.theta.shape[-1], hidden=100, zero_scale=False)
 
         def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
             return function(f, dist, baseline=baseline(dist.theta.detach()), **own)
@@ -86,7 +86,7 @@ def rodeo(samples: int) -> Callable[[Bench], Made]:
 def network(bench: Bench, context: bool, **own: Any) -> tuple[Callable, list[Tensor]]:
     """r(z), or r(z, x, bits of the layers below), a network whose output starts at 0; its phi."""
     features = bench.dist.theta.shape[-1] + (bench.context.shape[-1] if context else 0)
-    r = rx.surrogates.mlp(features, hidden=100, zero_scale=True, **own)
+    r = rx.surrogates.mlp(features, hidden=100, **own)
 
     def with_context(z: Tensor) -> Tensor:
         seen = bench.context.expand(*z.shape[:-1], -1)
@@ -122,24 +122,17 @@ def several_z(draws: int) -> Callable[[Bench], Made]:
     def make(bench: Bench) -> Made:
         scales = rx.surrogates.Scales(1.0, 0.1)
 
-        def estimate(f: Callable, dist: Any, noise: rx.Noise | None = None, **own: Any):
-            b = dist.sample(dist.noise(coupled=True, **own))
+        def estimate(f: Callable, dist: Any, **own: Any):
+            b = dist.sample(**own)
             v, p = dist.noise(draws, coupled=True, **own).u, torch.sigmoid(dist.theta)
             u = torch.where(b > 0, 1 - p + p * v, (1 - p) * v).clamp(1e-7, 1 - 1e-7)
-            f_b = f(b)
+            f_b = f(b).expand(u.shape[:-1])
 
             def c(z: Tensor) -> Tensor:
                 relaxed = dist.relaxed(z, scales.lambda_)
                 return scales.eta * bench.relaxed(relaxed, scales.lambda_)
 
-            return rx.relax(
-                lambda b: f_b.expand(draws, *f_b.shape),
-                dist,
-                c=c,
-                noise=rx.Noise(u),
-                b=b.expand_as(u),
-                coupled=True,
-            )
+            return rx.relax(f_b, rx.Draw(dist, rx.Noise(u), b.expand_as(u)), c=c)
 
         return estimate, list(scales.parameters())
 

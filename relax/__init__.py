@@ -1,8 +1,8 @@
-"""Gradients of expectations, E[f(b)] for b ~ p(b|theta): RELAX, LAX and their kin.
+"""Gradients of expectations, E[f(b)] for b ~ p(b|theta): RELAX, LAX and related estimators.
 
-A distribution turns its parameter theta and explicit noise into a coupled draw; an estimator turns
-the draw and f into a gradient; `backward` gives theta, f's weights and the surrogate's phi each
-their own. Taught as `import relax as rx`.
+A distribution maps its parameter theta and explicit noise to a coupled draw; an estimator maps a
+draw and f to a gradient; `backward` gives theta, f's weights and the surrogate's phi their own
+gradients. Conventionally imported as `import relax as rx`.
 """
 
 from relax import replicas, surrogates
@@ -13,50 +13,56 @@ from relax.diagnostics import (
     gradient_variance,
     signal_to_noise,
 )
-from relax.distributions import Bernoulli, Categorical, Distribution, Draw, Noise, Normal
-from relax.estimators import (
-    ESTIMATORS,
-    arm,
-    arms,
-    concrete,
-    disarm,
-    dlax,
-    double_cv,
-    lax,
-    local_expectation,
-    measure_valued,
-    muprop,
-    noise,
-    nvil,
-    pathwise,
-    rao_gumbel,
-    rao_relax,
-    rebar,
-    reinforce,
-    reinmax,
-    relax,
-    rloo,
-    rodeo,
-    st_gumbel,
-    straight_through,
-    unordered_set,
+from relax.distributions import (
+    Bernoulli,
+    Categorical,
+    Discrete,
+    Distribution,
+    Draw,
+    Noise,
+    Normal,
 )
-from relax.estimators.estimate import Estimate
-from relax.estimators.rodeo import Stein
-from relax.objectives import backward, variance_objective
+from relax.estimate import ESTIMATORS, Entry, Estimate, Result, estimator, weigh
+from relax.estimators.arm import arm
+from relax.estimators.arms import arms
+from relax.estimators.concrete import concrete
+from relax.estimators.disarm import disarm
+from relax.estimators.dlax import dlax
+from relax.estimators.double_cv import double_cv
+from relax.estimators.lax import lax
+from relax.estimators.local_expectation import local_expectation
+from relax.estimators.measure_valued import measure_valued
+from relax.estimators.muprop import muprop
+from relax.estimators.nvil import nvil
+from relax.estimators.pathwise import pathwise
+from relax.estimators.rao_gumbel import rao_gumbel
+from relax.estimators.rao_relax import rao_relax
+from relax.estimators.rebar import rebar
+from relax.estimators.reinforce import reinforce
+from relax.estimators.reinmax import reinmax
+from relax.estimators.relax import relax
+from relax.estimators.rloo import rloo
+from relax.estimators.rodeo import Stein, rodeo
+from relax.estimators.st_gumbel import st_gumbel
+from relax.estimators.straight_through import straight_through
+from relax.estimators.unordered_set import unordered_set
+from relax.objectives import backward, gradients, variance_objective
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ESTIMATORS",
     "Bernoulli",
     "BiasTest",
     "Categorical",
+    "Discrete",
     "Distribution",
     "Draw",
+    "Entry",
     "Estimate",
     "Noise",
     "Normal",
+    "Result",
     "Stein",
     "arm",
     "arms",
@@ -66,13 +72,14 @@ __all__ = [
     "disarm",
     "dlax",
     "double_cv",
+    "estimator",
     "exact_gradient",
     "gradient_variance",
+    "gradients",
     "lax",
     "local_expectation",
     "measure_valued",
     "muprop",
-    "noise",
     "nvil",
     "pathwise",
     "rao_gumbel",
@@ -90,4 +97,5 @@ __all__ = [
     "surrogates",
     "unordered_set",
     "variance_objective",
+    "weigh",
 ]

@@ -1,12 +1,15 @@
 """Is it unbiased, and how noisy is it: exact gradients, bias tests, variances.
 
-All of them draw in chunks and keep only sums, in float64. Every variance is of one estimate of one
-row's gradient in theta, per coordinate, over fresh draws at fixed parameters.
+All of them draw in chunks and keep only sums, in float64. Every variance is of one estimate, per
+coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or with
+`of=parameters` of the batch's gradient in parameters behind theta and f, as `rx.backward` gives it.
+Every estimator starts from the same state of the generator, so that its numbers do not depend on
+what is measured beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,38 +17,61 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relax.distributions import Discrete, Distribution, Noise, RandomSource
-from relax.estimators import noise as make_noise
-from relax.estimators import noise_maker
-from relax.estimators.estimate import Estimate, Function, discrete, evaluate
+from relax.distributions import Distribution, Draw, Noise, RandomSource, as_distribution
+from relax.estimate import Estimate
+from relax.function import Function
+from relax.objectives import gradients
+from relax.replicas import Streams
 
 Estimator = Callable[..., Estimate]
 CHUNK = 2**20  # numbers of theta drawn at once
+SAMPLES, SAMPLES_OF = 300_000, 3_000  # of a bias test; with `of` each takes a backward pass
 
 
-def exact_gradient(f: Function, dist: Distribution) -> Tensor:
-    """d/dtheta E[f(b)] of every row by enumeration, shape of theta.
+def exact_gradient(
+    f: Callable[[Tensor], Any], dist: Any, *, of: Iterable[Tensor] | None = None
+) -> Tensor:
+    """d/dtheta E[f(b)] of every row by enumeration of all outcomes.
 
-    f: b [S, *batch, *event] -> [S, *batch]; a dependence on theta itself is included.
-    Raises TypeError for a continuous distribution, ValueError for more than 2^20 outcomes.
+    Args:
+        f: b [S, *batch, *event] -> [S, *batch]; a dependence on theta itself is included.
+        dist: a distribution with `support`.
+        of: parameters behind theta and f; then the gradient of the mean over the batch in these.
+
+    Returns:
+        The shape of theta; with `of` one vector, the parameters' entries in order.
+
+    Raises:
+        TypeError: the distribution has no `support`.
+        ValueError: more than 2^20 outcomes.
     """
-    dist = discrete("exact_gradient", dist)
-    theta = dist.theta
+    return _exact(f, as_distribution(dist), of, direct=True)
+
+
+def _exact(f: Callable, dist: Distribution, of: Iterable[Tensor] | None, direct: bool) -> Tensor:
+    """direct: whether f's own dependence on theta counts."""
+    dist.require("exact_gradient", "support")
     with torch.enable_grad():
-        if not theta.requires_grad:
-            dist = dist.with_theta(theta.detach().requires_grad_())
-            assert isinstance(dist, Discrete)
-            theta = dist.theta
-        b = dist.support(_batch_ndim(f, dist))
-        f_b = f(b)
-        f_b = f_b if isinstance(f_b, Tensor) else torch.as_tensor(f_b, dtype=b.dtype)
-        p = dist.log_prob(b).reshape(*f_b.shape, -1).sum(-1).exp()
-        return torch.autograd.grad((p * f_b).sum(), theta)[0]
+        if not dist.theta.requires_grad:
+            dist = dist.with_theta(dist.theta.detach().requires_grad_())
+        b = dist.support()
+        outcomes = Function("exact_gradient", f, Draw(dist, Noise(b), b))
+        f_b, p = outcomes(b), dist.joint_log_prob(b).exp()
+        if direct and outcomes.value is not None:
+            f_b = outcomes.value.to(p.dtype)
+        expectation = torch.where(p > 0, p * f_b, 0.0).sum()  # f may be infinite where p = 0
+        if of is None:
+            return torch.autograd.grad(expectation, dist.theta)[0]
+        rows = dist.batch_shape[dist.replicas :].numel()
+        grads = torch.autograd.grad(
+            expectation / rows, list(of), retain_graph=True, materialize_grads=True
+        )
+        return _vector(grads)
 
 
 @dataclass(frozen=True)
 class BiasTest:
-    """The mean of an estimator against the exact gradient; every tensor has the shape of theta.
+    """The mean of an estimator against the exact gradient; all tensors have its shape.
 
     rounding: the relative error of theta's floating-point type, below which no bias can be seen.
     """
@@ -70,60 +96,75 @@ class BiasTest:
 
 def bias_test(
     estimator: Estimator,
-    f: Function,
-    dist: Distribution,
+    f: Callable[[Tensor], Any],
+    dist: Any,
     *,
-    samples: int = 300_000,
+    samples: int | None = None,
     generator: RandomSource = None,
     exact: Tensor | None = None,
+    of: Iterable[Tensor] | None = None,
     **own: Any,
 ) -> BiasTest:
-    """Compare an estimator's mean over `samples` estimates with the exact gradient.
+    """Compare an estimator's mean with the exact gradient.
 
-    own: the estimator's own arguments, such as c. exact: for a Normal, or where it is known.
-    f and c must accept leading axes.
+    What f depends on theta directly is the same in both and left out, unless `of` is given: there
+    both contain it.
+
+    Args:
+        estimator: its own arguments, such as c, are given by keyword; its number of samples, K,
+            by functools.partial(estimator, samples=K).
+        f: as the estimator takes it; f and c must accept leading axes.
+        dist: the distribution; with `of` attached to the parameters.
+        samples: how many estimates are averaged, by default 300 000, with `of` 3 000.
+        exact: the true gradient where it cannot be enumerated, such as for a Normal.
+        of: parameters behind theta and f: their gradient is tested.
     """
+    dist, of = as_distribution(dist), None if of is None else list(of)
     if exact is None:
-        exact = exact_gradient(f, dist)
-    moments = _Moments()
-    for _, grad in _draws({"": partial(estimator, **own)}, f, dist, samples, generator):
-        moments.add(grad)
+        exact = _exact(f, dist, of, direct=of is not None)
+    samples = samples or (SAMPLES if of is None else SAMPLES_OF)
+    moments = _moments(partial(estimator, **own), f, dist, samples, generator, of)
     rounding = 8 * torch.finfo(dist.theta.dtype).eps
     return BiasTest(exact.double(), moments.mean, moments.standard_error, samples, rounding)
 
 
 def gradient_variance(
     estimators: Mapping[str, Estimator],
-    f: Function,
-    dist: Distribution,
+    f: Callable[[Tensor], Any],
+    dist: Any,
     *,
     samples: int = 1000,
     generator: RandomSource = None,
+    of: Iterable[Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """The variance of every estimator's gradient per coordinate, name -> shape of theta.
+    """The variance of every estimator's gradient, per coordinate.
 
-    Estimators with the same noise maker see the same draws. Bind their own arguments with
-    functools.partial. f and c must accept leading axes.
+    Args:
+        estimators: by name; bind their own arguments with functools.partial.
+        f: as the estimators take it; f and c must accept leading axes.
+        dist: the distribution; with `of` attached to the parameters.
+        samples: how many estimates of each.
+        of: parameters behind theta and f: the variance of the batch's gradient in these.
+
+    Returns:
+        name -> the shape of theta; with `of` one vector, the parameters' entries in order.
     """
-    moments = {name: _Moments() for name in estimators}
-    for name, grad in _draws(estimators, f, dist, samples, generator):
-        moments[name].add(grad)
-    return {name: m.variance for name, m in moments.items()}
+    found = _all_moments(estimators, f, dist, samples, generator, of)
+    return {name: moments.variance for name, moments in found.items()}
 
 
 def signal_to_noise(
     estimators: Mapping[str, Estimator],
-    f: Function,
-    dist: Distribution,
+    f: Callable[[Tensor], Any],
+    dist: Any,
     *,
     samples: int = 1000,
     generator: RandomSource = None,
+    of: Iterable[Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """|mean| over standard deviation of one estimate, per coordinate, name -> shape of theta."""
-    moments = {name: _Moments() for name in estimators}
-    for name, grad in _draws(estimators, f, dist, samples, generator):
-        moments[name].add(grad)
-    return {name: m.mean.abs() / m.variance.sqrt() for name, m in moments.items()}
+    """|mean| over standard deviation of one estimate, per coordinate; as `gradient_variance`."""
+    found = _all_moments(estimators, f, dist, samples, generator, of)
+    return {name: m.mean.abs() / m.variance.sqrt() for name, m in found.items()}
 
 
 class _Moments:
@@ -155,30 +196,81 @@ class _Moments:
         return (self.variance / self.count).sqrt()
 
 
-def _draws(
+def _all_moments(
     estimators: Mapping[str, Estimator],
-    f: Function,
+    f: Callable,
+    dist: Any,
+    samples: int,
+    generator: RandomSource,
+    of: Iterable[Tensor] | None,
+) -> dict[str, _Moments]:
+    dist, of = as_distribution(dist), None if of is None else list(of)
+    again = _restart(generator, dist.theta.device)
+    return {
+        name: _moments(estimator, f, dist, samples, again(), of)
+        for name, estimator in estimators.items()
+    }
+
+
+def _moments(
+    estimator: Estimator,
+    f: Callable,
     dist: Distribution,
     samples: int,
     generator: RandomSource,
-) -> Iterator[tuple[str, Tensor]]:
-    """(name, gradients [n, *shape of theta]) chunk by chunk, noise shared where the maker is."""
+    of: list[Tensor] | None,
+) -> _Moments:
     if samples < 2:
         raise ValueError(f"a variance needs at least 2 samples, got {samples}")
+    moments = _Moments()
+    many = _in_theta if of is None else partial(_in_parameters, of=of)
+    for rows in many(estimator, f, dist, samples, generator):
+        moments.add(rows)
+    return moments
+
+
+def _in_theta(
+    estimator: Estimator, f: Callable, dist: Distribution, samples: int, generator: RandomSource
+) -> Iterator[Tensor]:
+    """Gradients in theta, [n, *shape of theta] at a time."""
     fixed = dist.with_theta(dist.theta.detach())
     chunk = max(1, CHUNK // dist.theta.numel())
     for start in range(0, samples, chunk):
         many = fixed.expand(min(chunk, samples - start))
-        drawn: dict[Any, Noise] = {}
-        for name, estimator in estimators.items():
-            maker = noise_maker(estimator)
-            if maker not in drawn:
-                drawn[maker] = make_noise(estimator, many, generator=generator)
-            with torch.no_grad():
-                yield name, estimator(f, many, noise=drawn[maker]).grad
+        with torch.no_grad():
+            yield estimator(f, many, generator=generator).grad
 
 
-def _batch_ndim(f: Function, dist: Distribution) -> int:
-    """How many axes of theta f counts as batch, from one evaluation."""
-    draw = dist.draw(dist.noise(generator=torch.Generator(dist.theta.device).manual_seed(0)))
-    return evaluate("exact_gradient", f, draw.b, draw).ndim
+def _in_parameters(
+    estimator: Estimator,
+    f: Callable,
+    dist: Distribution,
+    samples: int,
+    generator: RandomSource,
+    of: list[Tensor],
+) -> Iterator[Tensor]:
+    """Gradients in the parameters, [1, P] at a time, each of one estimate for the batch."""
+    for _ in range(samples):
+        est = estimator(f, dist, generator=generator)
+        yield _vector(gradients(est, of)).unsqueeze(0)
+
+
+def _vector(grads: Iterable[Tensor]) -> Tensor:
+    return torch.cat([grad.detach().flatten() for grad in grads])
+
+
+def _restart(generator: RandomSource, device: torch.device) -> Callable[[], RandomSource]:
+    """A function that returns the generator in the state that it has now."""
+    if generator is None:
+        seed = int(torch.randint(2**60, ()))
+        return lambda: torch.Generator(device).manual_seed(seed)
+    if isinstance(generator, Streams):
+        restore: Callable[[], Any] = partial(generator.load_state_dict, generator.state_dict())
+    else:
+        restore = partial(generator.set_state, generator.get_state())
+
+    def again() -> RandomSource:
+        restore()
+        return generator
+
+    return again

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from relax.distributions import Bernoulli, Discrete
+from relax.distributions import Distribution
 from relax.replicas import Linear, matmul
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
@@ -26,16 +26,17 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tenso
 
 
 class MLP(nn.Module):
-    """A network of z, [..., (R,) B, D] -> [..., (R,) B]; made by `mlp`."""
+    """A network of z and perhaps of a context, [.., (R,) B, *event] -> [.., (R,) B]; see `mlp`."""
 
     def __init__(
         self,
-        features: int,
+        event: tuple[int, ...],
         hidden: int,
         layers: int,
         activation: str,
         lambda_: float | None,
         zero_scale: bool,
+        context: int,
         replicas: int,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
@@ -43,39 +44,60 @@ class MLP(nn.Module):
         if activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation must be one of {known}, got {activation!r}")
-        sizes = [features, *[hidden] * layers, 1]
+        sizes = [math.prod(event), *[hidden] * layers, 1]
         self.linears = nn.ModuleList(
             Linear(i, o, replicas, generator=generator)
             for i, o in zip(sizes[:-1], sizes[1:], strict=True)
         )
-        self.activation, self.replicas = activation, replicas
+        self.context = Linear(context, sizes[1], replicas, generator=generator) if context else None
+        self.event, self.activation, self.replicas = event, activation, replicas
         lead = (replicas,) if replicas else ()
         self.log_lambda = (
             None if lambda_ is None else nn.Parameter(torch.full(lead, math.log(lambda_)))
         )
         self.scale = nn.Parameter(torch.zeros(lead)) if zero_scale else None
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self._evaluate(z, self._sharpness(z))[0]
+    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+        """c(z), or c(z, x) with a context x [..., (R,) B, context]."""
+        flat = self._flat(z)
+        c, *_ = self._evaluate(flat, self._sharpness(flat), x)
+        return _shaped(c, z.shape[: z.ndim - len(self.event)])
 
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def given(self, x: Tensor) -> Given:
+        """c(., x): a surrogate of z alone, at a context that does not depend on z."""
+        return Given(self, x)
+
+    def value_and_grad(self, z: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz by the chain rule written out, last layer first."""
+        shape, z = z.shape, self._flat(z)
         sharpness = self._sharpness(z)
-        c, x, hidden = self._evaluate(z, sharpness)
+        c, inputs, hidden = self._evaluate(z, sharpness, x)
         *inner, last = self._linears
-        slope = ACTIVATIONS[self.activation][1]
+        pull = ACTIVATIONS[self.activation][1]
         grad = last.weight.transpose(-1, -2)  # [(R,) 1, hidden], the same for every row
         if self.scale is not None:
             grad = grad * lift(self.scale, grad, 0)
         for linear, y in zip(reversed(inner), reversed(hidden), strict=True):
-            grad = matmul(slope(grad, y), linear.weight.transpose(-1, -2))
+            grad = matmul(pull(grad, y), linear.weight.transpose(-1, -2))
         if sharpness is not None:
-            grad = ACTIVATIONS["tanh"][1](grad, x) * sharpness
-        return c, grad.expand_as(z)
+            grad = ACTIVATIONS["tanh"][1](grad, inputs) * sharpness
+        grad = _cast(grad, z.dtype).expand_as(z)
+        return _shaped(c, shape[: len(shape) - len(self.event)]), _shaped(grad, shape)
 
     @property
     def _linears(self) -> list[Linear]:
         return cast(list[Linear], list(self.linears))
+
+    def _flat(self, z: Tensor) -> Tensor:
+        """z with a batch, and the event on one last axis."""
+        axes = len(self.event)
+        if z.shape[z.ndim - axes :] != self.event:
+            raise ValueError(
+                f"mlp was made for events of shape {list(self.event)} and got z of shape "
+                f"{list(z.shape)}: the event must be z's last axes"
+            )
+        z = z if axes == 1 else z.flatten(-axes)
+        return z if z.ndim > 1 else z.unsqueeze(0)  # without a batch
 
     def _sharpness(self, z: Tensor) -> Tensor | float | None:
         """1 / (2 lambda): tanh(z / (2 lambda)) = 2 sigmoid(z / lambda) - 1."""
@@ -84,41 +106,102 @@ class MLP(nn.Module):
         return lift(0.5 * torch.exp(-self.log_lambda), z, z.ndim - 3)
 
     def _evaluate(
-        self, z: Tensor, sharpness: Tensor | float | None
+        self, z: Tensor, sharpness: Tensor | float | None, x: Tensor | None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
-        x = z if sharpness is None else torch.tanh(z * sharpness)
-        act = ACTIVATIONS[self.activation][0]
-        hidden = [x]
         *inner, last = self._linears
-        for linear in inner:
-            hidden.append(act(linear(hidden[-1])))
-        c = last(hidden[-1])
+        inputs = _cast(z, last.weight.dtype)
+        inputs = inputs if sharpness is None else torch.tanh(inputs * sharpness)
+        act = ACTIVATIONS[self.activation][0]
+        y, hidden = inputs, []
+        for index, linear in enumerate(inner):
+            y = linear(y)
+            y = act(y if index or x is None else y + self._from_context(x))
+            hidden.append(y)
+        c = last(y)
         if self.scale is not None:
             c = c * lift(self.scale, c, c.ndim - 3)
-        return c.squeeze(-1), x, hidden[1:]
+        return _cast(c.squeeze(-1), z.dtype), inputs, hidden
+
+    def _from_context(self, x: Tensor) -> Tensor:
+        if self.context is None:
+            raise ValueError(
+                "this mlp takes no context: make it by mlp(..., context=features of x)"
+            )
+        return cast(Tensor, self.context(_cast(x, self.context.weight.dtype)))
+
+
+class Functional:
+    """A network at other parameters than its own, for torch.func and vmap; made by `functional`."""
+
+    def __init__(self, net: MLP, params: dict[str, Tensor]) -> None:
+        self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.value_and_grad(z)[0]
+
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.func.functional_call(self.net, self.params, (z,))
+
+
+class _WithGrad(nn.Module):
+    def __init__(self, net: MLP) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net.value_and_grad(z)
+
+
+def functional(net: MLP, params: dict[str, Tensor]) -> Functional:
+    """c(z) of an `mlp` at given parameters, `dict(net.named_parameters())` or a copy of them."""
+    return Functional(net, params)
+
+
+class Given:
+    """A network c(z, x) at a fixed x, as the estimators take it: c(z) and `value_and_grad(z)`."""
+
+    def __init__(self, net: MLP, x: Tensor) -> None:
+        self.net, self.x = net, x
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return cast(Tensor, self.net(z, self.x))
+
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net.value_and_grad(z, self.x)
 
 
 def mlp(
-    features: int,
+    event: int | Sequence[int],
     hidden: int = 32,
     layers: int = 1,
     activation: str = "tanh",
     lambda_: float | None = None,
-    zero_scale: bool = False,
+    zero_scale: bool = True,
+    context: int = 0,
     replicas: int = 0,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
 ) -> MLP:
-    """A network c(z) of z [..., (R,) B, D] with D = features, for an event of one axis.
+    """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
 
-    layers: hidden layers of `hidden` units ("tanh", "relu" or "elu"); the output is linear.
-    lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start. z is
-        an unbounded logit, so its scale matters more than the size of the network.
-    zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
-        REINFORCE.
-    replicas: R networks side by side; `generator` one, or one per replica.
+    Args:
+        event: the shape of one event: 8 for eight bits, (3, 10) for three choices of ten classes.
+        hidden, layers: units of each hidden layer, and how many there are; the output is linear.
+        activation: "tanh", "relu" or "elu".
+        lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
+            z is an unbounded logit, so its scale matters more than the size of the network.
+        zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
+            REINFORCE; without it c starts as random noise of the size of its weights.
+        context: features of an input x that c may look at beside z: `c=net.given(x)` with x
+            [..., (R,) B, context]. With a wrapper such as DistributedDataParallel:
+            `c=lambda z: wrapper(z, x)`.
+        replicas: R networks side by side; `generator` one, or one per replica.
+
+    Raises:
+        ValueError: an unknown activation; when called, z of another shape.
     """
-    return MLP(features, hidden, layers, activation, lambda_, zero_scale, replicas, generator)
+    shape = (event,) if isinstance(event, int) else tuple(event)
+    return MLP(shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator)
 
 
 class Scales(nn.Module):
@@ -139,7 +222,7 @@ class Scales(nn.Module):
 
 def relaxed(
     f: Callable[[Tensor], Tensor],
-    dist: Discrete,
+    dist: Distribution,
     eta: Tensor | float = 1.0,
     lambda_: Tensor | float = 0.5,
     relaxation: str = "sigmoid",
@@ -147,23 +230,28 @@ def relaxed(
 ) -> Callable[[Tensor], Tensor]:
     """c(z) = eta f(sigma_lambda(z)), REBAR's surrogate (Grathwohl et al., 2018, section 3.3).
 
-    eta, lambda_: numbers, or tensors of the shape of the first batch axes (the replicas).
-    relaxation: "sigmoid" or "tucker", as in `relax.rebar`.
+    Args:
+        f: [..., *batch, *event] -> [..., *batch], differentiable between the outcomes.
+        dist: the distribution, which has `relaxed`.
+        eta, lambda_: numbers, or tensors of the shape of the first batch axes (the replicas).
+        relaxation: "sigmoid" or "tucker", as in `relax.rebar`.
+        name: of the estimator, for messages.
     """
     if relaxation not in ("sigmoid", "tucker"):
         raise ValueError(f"relaxation must be 'sigmoid' or 'tucker', got {relaxation!r}")
-    if relaxation == "tucker" and not isinstance(dist, Bernoulli):
-        raise TypeError(f"the relaxation of Tucker et al. is for a Bernoulli, not {type(dist)}")
-    sites = len(dist.sample_shape)
+    if relaxation == "tucker":
+        dist.require(f"{name} with the relaxation of Tucker et al.", "bits")
+    lambda_, sites = positive(lambda_, dist), len(dist.sample_shape)
 
     def c(z: Tensor) -> Tensor:
         leading = z.ndim - sites
         temperature = lift(lambda_, z, leading)
         if relaxation == "tucker":
-            shift = dist.theta.detach() * temperature * temperature / (temperature + 1)
+            shift = dist.fill(dist.theta.detach()) * temperature * temperature / (temperature + 1)
             z = z + shift  # sigma((z + shift) / lambda) = sigma(z / lambda + theta l / (l + 1))
+        soft = dist.relaxed(z, temperature)
         try:
-            f_z = f(dist.relaxed(z, temperature))
+            f_z = f(soft.clone() if soft.dtype == dist.dtype else soft.to(dist.dtype))
         except RuntimeError as error:
             raise TypeError(_refused(name, f"it failed there: {error}")) from error
         if not (isinstance(f_z, Tensor) and f_z.requires_grad):
@@ -171,6 +259,17 @@ def relaxed(
         return lift(eta, f_z, leading) * f_z
 
     return c
+
+
+def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
+    """lambda_, which must be above 0; a tensor is looked at where dist validates."""
+    if isinstance(lambda_, Tensor):
+        wrong = dist.validate and bool((lambda_ <= 0).any())
+    else:
+        wrong = not lambda_ > 0
+    if wrong:
+        raise ValueError(f"the temperature lambda_ must be above 0, got {lambda_}")
+    return lambda_
 
 
 def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
@@ -184,6 +283,14 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
     own = like.shape[leading:]
     x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
     return x if x.shape == own else x.expand(own)
+
+
+def _shaped(x: Tensor, shape: torch.Size) -> Tensor:
+    return x if x.shape == shape else x.reshape(shape)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _refused(name: str, why: str) -> str:

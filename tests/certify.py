@@ -7,6 +7,9 @@ own claim? One row each, the same bytes from the same seed:
     quadrature   |E[grad] - exact|, the largest over logits and functions, without randomness:
                  Gauss-Legendre over the noise of one bit, or all tuples of independent outcomes
     max_z        the largest |mean - exact| in standard errors, over coordinates and functions
+    float32_8    the relative bias in float32 of one bit at a logit of 8 and of -8, the larger one
+                 over the functions, by quadrature over the numbers that the noise can take
+    float32_12   the same at 12
     identities   tests of exact identities that name this estimator, passed of all
 
 Exit status 1 where a claim fails: an unbiased estimator with |z| >= 5 or quadrature >= 1e-6, a
@@ -26,14 +29,14 @@ import pytest
 import torch
 
 import relax as rx
-from relax.estimators import noise_maker, uniform_noise
-from relax.estimators.arm import pair_noise
-from tests.helpers import FUNCTIONS, Case, cases, distribution, over_event
+from relax.distributions.draw import INDEPENDENT
+from relax.sampling import ANTITHETIC
+from tests.float32 import largest_relative_bias
+from tests.helpers import FUNCTIONS, Case, cases, distribution, draw_of, over_event
 from tests.quadrature import bernoulli_mean, mean_over_tuples, normal_gradient
 
 DISTRIBUTIONS = ("bernoulli", "categorical", "categoricals", "normal")
 LOGITS = (-4.0, -1.3, 0.0, 0.6, 4.0)
-COUPLED_SAMPLES = ("arms", "rao_relax", "unordered_set")  # their samples are not independent
 COLUMNS = (
     "estimator",
     "settings",
@@ -41,6 +44,8 @@ COLUMNS = (
     "claim",
     "quadrature",
     "max_z",
+    "float32_8",
+    "float32_12",
     "draws",
     "comparisons",
     "identities",
@@ -76,21 +81,21 @@ IDENTITIES = {  # tests that state an exact identity, and whom it is about
 def quadrature_error(case: Case) -> float | None:
     """The largest error of the mean without randomness; None where the noise has too many axes."""
     estimator, dist = case.bind(distribution(case.dist)), distribution(case.dist)
-    function = rx.ESTIMATORS[case.name].function
-    maker, drawn = noise_maker(function), rx.noise(estimator, dist).u
-    samples = len(drawn) if drawn.ndim > dist.noise().u.ndim else 1
-    if case.dist == "bernoulli" and samples == 1 and maker in (uniform_noise, pair_noise):
+    draw = draw_of(estimator, dist)
+    one_noise = draw.kind == INDEPENDENT and draw.samples == 1
+    one_noise |= draw.kind == ANTITHETIC and draw.samples == 2
+    if case.dist == "bernoulli" and one_noise:
         errors = []
         for logit in LOGITS:
             one = rx.Bernoulli(torch.tensor([logit]))
             for f in FUNCTIONS.values():
                 mean = bernoulli_mean(case.bind(one), f, logit)
                 errors.append(mean - rx.exact_gradient(f, one))
-    elif maker is uniform_noise and samples > 1 and case.name not in COUPLED_SAMPLES:
+    elif draw.kind == INDEPENDENT and draw.samples > 1:
         if case.dist == "normal":
             return None
         errors = [
-            mean_over_tuples(estimator, over_event(f, dist), dist, samples)
+            mean_over_tuples(estimator, over_event(f, dist), dist, draw.samples)
             - rx.exact_gradient(over_event(f, dist), dist)
             for f in FUNCTIONS.values()
         ]
@@ -153,12 +158,21 @@ def certificate(case: Case, draws: int, seed: int, held: tuple[int, int]) -> dic
         "unbiased" if case.unbiased else "biased",
         "" if error is None else f"{error:.0e}" if error > 1e-9 else "< 1e-9",
         f"{z:.2f}",
+        *(float32(case, logit) for logit in (8.0, 12.0)),
         draws,
         len(FUNCTIONS) * dist.theta.numel(),
         f"{held[0]} of {held[1]}" if held[1] else "",
         "yes" if holds and held[0] == held[1] else "NO",
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))
+
+
+def float32(case: Case, logit: float) -> str:
+    """The largest relative bias in float32, where it can be had."""
+    bias = None
+    if case.dist == "bernoulli" and case.unbiased:
+        bias = largest_relative_bias(case, logit)
+    return "" if bias is None else f"{bias:.1g}"
 
 
 def settings(case: Case) -> str:
@@ -173,11 +187,11 @@ def settings(case: Case) -> str:
 
 
 def certify(draws: int, seed: int) -> list[dict[str, str]]:
-    """Every certificate, in the order of rx.ESTIMATORS."""
+    """Every certificate, by name."""
     torch.set_default_dtype(torch.float64)
     held = identities()
     found = cases(*DISTRIBUTIONS)
-    found.sort(key=lambda case: list(rx.ESTIMATORS).index(case.name))
+    found.sort(key=lambda case: case.name)
     return [certificate(case, draws, seed, held.get(case.name, (0, 0))) for case in found]
 
 

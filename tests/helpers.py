@@ -50,7 +50,7 @@ _PLACE = TemporaryDirectory(prefix="committed-")
 
 def smooth_surrogate(dist: Distribution) -> Function:
     """A bounded, smooth c with fixed weights, a tanh net on sigmoid(z / lambda) of the event."""
-    event = dist.theta.shape[:-1] if isinstance(dist, rx.Normal) else dist.theta.shape
+    event = dist.sample_shape
     weight = torch.linspace(-1.0, 1.3, 3 * event.numel()).reshape(event.numel(), 3)
 
     def c(z: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def own_arguments(name: str, dist: Distribution) -> list[dict]:
             {"eta": 1.3, "lambda_": 0.4, "samples": 2},
             {"samples": 3},
         ],
-        "unordered_set": [{}, {"samples": 3}] if dist.theta.ndim == 1 else [],
+        "unordered_set": [{}, {"samples": 3}] if dist.event_ndim == 1 else [],
     }
     settings = own.get(name, [{}])
     if name == "rebar" and isinstance(dist, rx.Bernoulli):
@@ -128,8 +128,7 @@ def cases(*dists: str, unbiased: bool | None = None) -> list[Case]:
     for dist_name in dists:
         dist = distribution(dist_name)
         for name, entry in rx.ESTIMATORS.items():
-            fits = isinstance(dist, entry.distributions)
-            if fits and unbiased in (None, entry.unbiased):
+            if entry.accepts(dist) and unbiased in (None, entry.unbiased):
                 count = len(own_arguments(name, dist))
                 found += [Case(name, dist_name, index) for index in range(count)]
     return found
@@ -143,8 +142,50 @@ def distribution(name: str) -> Distribution:
     if name == "categorical":
         return rx.Categorical(logits[0])
     if name == "categoricals":
-        return rx.Categorical(logits)
+        return rx.Categorical(logits, event_ndim=2)
     return rx.Normal(torch.tensor([0.5, -1.1]), torch.tensor([-0.4, 0.3]))
+
+
+def unwrap(estimator: Callable) -> tuple[rx.estimate.Estimator, dict]:
+    """The estimator behind functools.partial, and the arguments that are bound."""
+    if isinstance(estimator, partial):
+        return estimator.func, dict(estimator.keywords)
+    return estimator, {}
+
+
+def draw_of(
+    estimator: Callable,
+    dist: Distribution,
+    noise: rx.Noise | None = None,
+    generator: torch.Generator | None = None,
+) -> rx.Draw:
+    """A draw of the estimator's kind, with the number of samples that is bound."""
+    function, own = unwrap(estimator)
+    sampling = {key: own[key] for key in ("samples", "coupled") if key in own}
+    if noise is not None and sampling.pop("coupled", False):
+        noise = rx.Noise(noise.u)
+    return function.draw(dist, noise=noise, generator=generator, **sampling)
+
+
+def on(estimator: Callable, f: Callable, draw: rx.Draw) -> rx.Estimate:
+    """The estimate from a draw: the bound arguments that belong to sampling are left out."""
+    function, own = unwrap(estimator)
+    own = {key: value for key, value in own.items() if key not in ("samples", "coupled")}
+    return function(f, draw, **own)
+
+
+def replay(
+    estimator: Callable, f: Callable, dist: Distribution, noise: rx.Noise, b: Tensor | None = None
+) -> rx.Estimate:
+    """The estimate from given noise; a given b takes the place of H(z)."""
+    draw = draw_of(estimator, dist, noise)
+    return on(estimator, f, draw if b is None else rx.Draw(dist, draw.noise, b, draw.kind))
+
+
+def without_checks(dist: Distribution) -> Distribution:
+    """The distribution with validate=False, for draws whose b is not H(z) on purpose."""
+    dist.validate = False
+    return dist
 
 
 def linear(b: Tensor) -> Tensor:
@@ -169,7 +210,7 @@ FUNCTIONS: dict[str, Function] = {"linear": linear, "quadratic": quadratic, "wav
 
 def over_event(f: Function, dist: Distribution) -> Function:
     """f on an event of several axes, flattened to the one axis that f takes."""
-    axes = 2 if dist.theta.ndim == 2 and isinstance(dist, rx.Categorical) else 1
+    axes = dist.event_ndim
     return (lambda b: f(b.flatten(-axes))) if axes > 1 else f
 
 

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from relax import reference
-from relax.distributions import Noise, softplus
-from relax.reference import Function
+from relax.distributions import softplus
+from tests import reference
+from tests.reference import Function
 
 
 class NoPathThroughZTilde(rx.Bernoulli):
     """z~ as a constant: the first bug that users of the authors' code found."""
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor) -> Tensor:
+    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         return torch.zeros_like(grad)
 
 
 class SwappedTheta(rx.Bernoulli):
     """1 - theta where theta belongs in the conditional noise."""
 
-    def condition(self, b: Tensor, noise: Tensor) -> Tensor:
+    def _z_tilde(self, b: Tensor, noise: Tensor) -> Tensor:
         s = 2 * b - 1
         return s * softplus(noise + softplus(-s * self.theta))
 
@@ -31,26 +31,22 @@ class SwappedTheta(rx.Bernoulli):
 class Unconditioned(rx.Bernoulli):
     """z~ from p(z|theta) instead of p(z|b, theta): unbiased, and blind to b."""
 
-    def condition(self, b: Tensor, noise: Tensor) -> Tensor:
+    def _z_tilde(self, b: Tensor, noise: Tensor) -> Tensor:
         return self.theta + (2 * b - 1) * noise
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor) -> Tensor:
+    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         return grad
 
 
-def backward_leaking_into_theta(f: Function, dist: rx.Bernoulli, c: Function, noise: Noise) -> None:
+def backward_leaking_into_theta(f: Function, draw: rx.Draw, c: Function) -> None:
     """The variance objective through a backward pass, which reaches theta as well as phi."""
-    grad = reference.relax(f, dist, c, noise)
+    grad = reference.relax(f, draw, c)
     (grad.square().flatten(1).sum(-1).mean()).backward(retain_graph=True)
-    ((grad.detach() * dist.theta).sum() / len(grad)).backward()
-
-
-def objective_of_rows(est: rx.Estimate, params: Sequence[Tensor], groups: Tensor) -> Tensor:
-    """Squares of each row's gradient summed over a group, where the group's total is meant."""
-    return rx.variance_objective(est, variance_of=params) * len(groups) / (groups.max() + 1)
+    ((grad.detach() * draw.dist.theta).sum() / len(grad)).backward()
 
 
 def backward_layer_by_layer(estimates: Sequence[rx.Estimate]) -> None:
     """One backward pass a layer: the shared value is differentiated once per layer."""
     for est in estimates:
-        est.surrogate().backward(retain_graph=True)
+        (est.theta * est.grad.detach() / est.rows).sum().backward(retain_graph=True)
+        est.value.mean().backward(retain_graph=True)

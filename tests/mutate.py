@@ -36,7 +36,7 @@ PATIENCE = 600  # seconds for one mutant; a mutant that hangs the tests is kille
 # fits counts.
 WATCHING = {
     "relax/replicas.py": "estimates replicas speed",
-    "relax/": "estimates objectives diagnostics identities zoo",
+    "relax/": "estimates objectives diagnostics identities zoo contracts",
     "experiments/vae/layer.py": "comparison layer",
     "experiments/vae/race.py": "comparison layer",
     "experiments/vae/": "vae_* vae",

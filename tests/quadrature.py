@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from relax.distributions import Discrete, Noise
+from relax import Noise
+from tests.helpers import replay, without_checks
 
 NODES = 64
 
 
-def bernoulli_mean(estimator: Callable[..., rx.Estimate], f: Callable, logit: float) -> Tensor:
+def bernoulli_mean(
+    estimator: Callable[..., rx.Estimate], f: Callable, logit: float, kind: type = rx.Bernoulli
+) -> Tensor:
     """E[grad] of one Bernoulli over (u, v) in the unit square, Gauss-Legendre.
 
     The nodes stand on each side of the jump of H, at u = sigmoid(-logit), and of its mirror image,
@@ -26,8 +29,8 @@ def bernoulli_mean(estimator: Callable[..., rx.Estimate], f: Callable, logit: fl
     v, wv = gauss_legendre([0.0, 1.0])
     weights = (wu[:, None] * wv).flatten()
     noise = Noise(u.repeat_interleave(NODES)[:, None], v.repeat(len(u))[:, None])
-    dist = rx.Bernoulli(torch.tensor([logit]).expand(len(weights), 1))
-    grad = estimator(f, dist, noise=noise).grad.detach()
+    dist = kind(torch.tensor([logit]).expand(len(weights), 1))
+    grad = replay(estimator, f, dist, noise).grad.detach()
     return (weights[:, None] * grad).sum(0)
 
 
@@ -37,7 +40,7 @@ def normal_mean(
     """E[grad] of one Normal over its standard normal noise, Gauss-Hermite."""
     u, w = (torch.as_tensor(x) for x in np.polynomial.hermite_e.hermegauss(2 * NODES))
     rows = torch.full((len(u), 1), mean), torch.full((len(u), 1), log_std)
-    grad = estimator(f, rx.Normal(*rows), noise=Noise(u[:, None])).grad.detach()
+    grad = replay(estimator, f, rx.Normal(*rows), Noise(u[:, None])).grad.detach()
     return (w[:, None, None] * grad).sum(0) / w.sum()
 
 
@@ -52,14 +55,14 @@ def normal_gradient(f: Callable, dist: rx.Normal) -> Tensor:
 
 
 def mean_over_tuples(
-    estimator: Callable[..., rx.Estimate], f: Callable, dist: Discrete, samples: int
+    estimator: Callable[..., rx.Estimate], f: Callable, dist: rx.Discrete, samples: int
 ) -> Tensor:
     """E[grad] over `samples` independent draws, by enumeration of all K-tuples of outcomes."""
-    single = dist.support(0)
+    single = dist.support()
     index = torch.tensor(list(product(range(len(single)), repeat=samples))).T
     b = single[index]  # [K, tuples, *event]
-    many = dist.expand(b.shape[1])
-    grad = estimator(f, many, noise=many.noise(samples), b=b).grad.detach()
+    many = without_checks(dist.expand(b.shape[1]))
+    grad = replay(estimator, f, many, many.noise(samples), b).grad.detach()
     p = dist.log_prob(b).reshape(*b.shape[:2], -1).sum((0, 2)).exp()
     return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
 

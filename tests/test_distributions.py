@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import relax as rx
-from relax.distributions import Noise, softplus
+from relax import Noise
+from relax.distributions import softplus
 from tests import mutants
 from tests.helpers import Case, distribution
 from tests.test_unbiased import TOLERANCE, quadrature_error
@@ -20,16 +21,17 @@ def test_coupling_reproduces_b():
     for name in ("bernoulli", "categorical", "categoricals"):
         for dtype in (torch.float32, torch.float64):
             base = distribution(name)
-            dist = type(base)(base.theta.to(dtype) * 4).expand(20_000)
+            theta = base.theta.to(dtype) * 4
+            dist = type(base)(theta, event_ndim=base.event_ndim).expand(20_000)
             for coupled in (False, True):
-                draw = dist.draw(dist.noise(coupled=coupled))
+                draw = dist.draw(coupled=coupled)
                 assert torch.equal(dist.hard(draw.z), draw.b)
                 assert torch.equal(dist.hard(draw.z_tilde), draw.b)
 
 
 def test_coupling_catches_an_unconditioned_z_tilde():
     dist = mutants.Unconditioned(torch.zeros(1000, 3))
-    draw = dist.draw(dist.noise())
+    draw = dist.draw()
     assert not torch.equal(dist.hard(draw.z_tilde), draw.b)
 
 
@@ -43,10 +45,10 @@ def test_conditional_law_agrees_with_rejection():
     """z~ given b has the law of those z that make b."""
     torch.manual_seed(3)
     dist = rx.Categorical(torch.tensor([0.05, 0.15, 0.3, 0.5]).log()).expand(400_000)
-    z = dist.draw(dist.noise(coupled=True)).z
+    z = dist.draw(coupled=True).z
     for k in range(4):
         b = torch.eye(4)[k].expand_as(z)
-        z_tilde = dist.draw(dist.noise(), b=b).z_tilde
+        z_tilde = rx.Draw(dist, dist.noise(), b).z_tilde
         chosen = z[z.argmax(-1) == k]
         error = chosen.std(0) / math.sqrt(len(chosen)) + z_tilde.std(0) / math.sqrt(len(z))
         assert ((chosen.mean(0) - z_tilde.mean(0)) / error).abs().max() < 5
@@ -61,7 +63,7 @@ def test_log_space_form_is_the_textbook_form():
     for b in (torch.zeros_like(v), torch.ones_like(v)):
         v_prime = torch.where(b > 0, v * theta + 1 - theta, v * (1 - theta))
         textbook = logits + torch.logit(v_prime)
-        assert torch.allclose(dist.draw(Noise(v, v), b=b).z_tilde, textbook, atol=1e-9)
+        assert torch.allclose(rx.Draw(dist, Noise(v, v), b).z_tilde, textbook, atol=1e-9)
 
 
 def test_softplus_is_exact_where_torch_switches():
@@ -74,18 +76,16 @@ def test_softplus_is_exact_where_torch_switches():
 def test_closed_form_derivatives_equal_autograd(name, coupled):
     torch.manual_seed(1)
     base = distribution(name)
-    dist = type(base)((3 * base.theta).expand(50, *base.theta.shape).clone().requires_grad_())
-    draw = dist.draw(dist.noise(coupled=coupled))
+    dist = base.with_theta((3 * base.theta).expand(50, *base.theta.shape).clone().requires_grad_())
+    draw = dist.draw(coupled=coupled)
     grad = torch.randn_like(draw.z)
 
     def pulled(z):
         return torch.autograd.grad(z, dist.theta, grad, retain_graph=True)[0]
 
     z_tilde = draw.z_tilde.detach()
-    assert torch.allclose(pulled(draw.z), dist.pull_z(grad, draw.z), atol=1e-12)
-    assert torch.allclose(
-        pulled(draw.z_tilde), dist.pull_z_tilde(grad, draw.b, z_tilde), atol=1e-10
-    )
+    assert torch.allclose(pulled(draw.z), draw.pull_z(grad), atol=1e-12)
+    assert torch.allclose(pulled(draw.z_tilde), draw.pull_z_tilde(grad, z_tilde), atol=1e-10)
     if coupled:
         assert torch.allclose(draw.z, draw.z_tilde, atol=1e-12)
 
@@ -94,7 +94,7 @@ def test_closed_form_derivatives_equal_autograd(name, coupled):
 def test_score_is_the_derivative_of_log_prob(name):
     base = distribution(name)
     dist = base.with_theta(base.theta.requires_grad_())
-    b = dist.sample(dist.noise())
+    b = dist.sample()
     (score,) = torch.autograd.grad(dist.log_prob(b).sum(), dist.theta)
     assert torch.allclose(score, dist.score(b), atol=1e-12)
 
@@ -104,7 +104,7 @@ def test_score_of_z_has_mean_zero_and_the_right_slope(name):
     """E[score] = 0 and E[z score] = dE[z]/dtheta, here one per coordinate of log p."""
     torch.manual_seed(2)
     dist = distribution(name).expand(400_000)
-    z = dist.draw(dist.noise(coupled=True)).z
+    z = dist.draw(coupled=True).z
     score = dist.score_z(z)
     error = score.std(0) / math.sqrt(len(z))
     assert (score.mean(0) / error).abs().max() < 5
@@ -124,8 +124,8 @@ def test_ten_million_float32_draws_are_finite():
         )
         for coupled in (False, True):
             dist = rx.Bernoulli(logits)
-            draw = dist.draw(dist.noise(generator=generator, coupled=coupled))
-            slope = dist.pull_z_tilde(torch.ones_like(draw.z), draw.b, draw.z_tilde)
+            draw = dist.draw(generator=generator, coupled=coupled)
+            slope = draw.pull_z_tilde(torch.ones_like(draw.z), draw.z_tilde)
             total = draw.z.sum() + draw.z_tilde.sum() + slope.sum() + dist.score(draw.b).sum()
             assert torch.isfinite(total)
             assert torch.equal(dist.hard(draw.z_tilde), draw.b)
@@ -138,7 +138,7 @@ def test_float32_autograd_through_z_tilde_is_finite():
         for v in (edge / 4, 0.5, 1 - edge / 2):
             noise = Noise(torch.full_like(logits, u), torch.full_like(logits, v))
             for one in (noise, Noise(noise.u)):
-                draw = rx.Bernoulli(logits).draw(one)
+                draw = rx.Draw(rx.Bernoulli(logits), one)
                 (grad,) = torch.autograd.grad(draw.z_tilde.sum(), logits)
                 assert torch.isfinite(grad).all() and torch.isfinite(draw.z_tilde).all()
 
@@ -149,7 +149,7 @@ def test_float32_categorical_draws_are_finite(coupled):
     logits = 30 * torch.rand(300_000, 5, dtype=torch.float32, generator=generator) - 15
     logits.requires_grad_()
     dist = rx.Categorical(logits)
-    draw = dist.draw(dist.noise(generator=generator, coupled=coupled))
+    draw = dist.draw(generator=generator, coupled=coupled)
     (grad,) = torch.autograd.grad(draw.z_tilde.sum(), logits)
     assert torch.isfinite(grad).all() and torch.isfinite(draw.z_tilde).all()
 
@@ -160,10 +160,10 @@ def test_noise_is_in_the_open_interval():
 
 
 def test_support_lists_every_outcome_once():
-    assert rx.Bernoulli(torch.zeros(7, 3)).support(1).shape == (8, 7, 3)
-    assert rx.Categorical(torch.zeros(2, 4)).support(0).shape == (16, 2, 4)
+    assert rx.Bernoulli(torch.zeros(7, 3)).support().shape == (8, 7, 3)
+    assert rx.Categorical(torch.zeros(2, 4), event_ndim=2).support().shape == (16, 2, 4)
     dist = distribution("categoricals")
-    b = dist.support(0)
+    b = dist.support()
     assert len(b.flatten(1).unique(dim=0)) == 9
     assert torch.isclose(dist.log_prob(b).sum(-1).exp().sum(), torch.tensor(1.0))
 

@@ -1,4 +1,4 @@
-"""Wrong shapes and wrong distributions: one line that names the culprit and the mend."""
+"""Wrong shapes and wrong distributions: one line that names the cause and the fix."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch
 import relax as rx
 from tests.helpers import quadratic
 
-OTHER_NOISE = rx.noise("relax", rx.Bernoulli(torch.zeros(2)))
 BERNOULLI = rx.Bernoulli(torch.zeros(4, 3))
 NORMAL = rx.Normal(torch.zeros(4, 3), torch.zeros(4, 3))
 
@@ -31,7 +30,7 @@ def in_numpy(b):
         (
             lambda: rx.reinforce(lambda b: b.sum(), rx.Bernoulli(torch.zeros(4, 3), replicas=1)),
             ValueError,
-            "replica axes",
+            "reduction='none'",
         ),
         (
             lambda: rx.reinforce(quadratic, BERNOULLI, baseline=torch.zeros(4, 1)),
@@ -49,22 +48,26 @@ def in_numpy(b):
         (
             lambda: rx.rebar(quadratic, rx.Categorical(torch.zeros(3)), relaxation="tucker"),
             TypeError,
-            "for a Bernoulli",
+            "needs a Bernoulli",
         ),
-        (lambda: rx.noise("relaxx", BERNOULLI), ValueError, "known: reinforce"),
+        (lambda: rx.estimate.get("relaxx"), ValueError, "known: arm"),
         (lambda: rx.exact_gradient(quadratic, NORMAL), TypeError, "discrete distribution"),
         (lambda: rx.surrogates.mlp(3, activation="gelu"), ValueError, "tanh, relu, elu"),
         (lambda: rx.surrogates.Scales(lambda_=0.0), ValueError, "above 0"),
         (
-            lambda: rx.relax(
-                quadratic,
-                BERNOULLI,
-                c=quadratic,
-                noise=rx.noise("relax", rx.Bernoulli(torch.zeros(2))),
-            ),
+            lambda: rx.Draw(BERNOULLI, rx.Bernoulli(torch.zeros(2)).noise()),
             ValueError,
             "noise of shape",
         ),
+        (lambda: rx.relax(torch.ones(4), BERNOULLI, c=quadratic), TypeError, "goes with the Draw"),
+        (lambda: rx.rebar(torch.ones(4), BERNOULLI.draw()), TypeError, "needs f as a function"),
+        (
+            lambda: rx.reinforce(quadratic, BERNOULLI.draw(), samples=2),
+            TypeError,
+            "samples: belongs to sampling",
+        ),
+        (lambda: rx.reinforce(quadratic, torch.zeros(4, 3)), TypeError, "a distribution is needed"),
+        (lambda: rx.reinforce(quadratic, BERNOULLI, lr=1), TypeError, "unexpected keyword"),
         (
             lambda: rx.gradient_variance({"r": rx.reinforce}, quadratic, BERNOULLI, samples=1),
             ValueError,
@@ -72,6 +75,6 @@ def in_numpy(b):
         ),
     ],
 )
-def test_misuse_is_answered_with_the_culprit(call, error, message):
+def test_misuse_is_answered_with_cause_and_fix(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -38,7 +38,7 @@ def test_rodeo_on_one_bit_is_its_formula(float64):
     for bits in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)):
         u = torch.tensor([0.9 if bit else 0.1 for bit in bits])[:, None]
         dist = rx.Bernoulli(torch.logit(p).reshape(1))
-        est = rx.rodeo(f, dist, stein=stein, samples=2, noise=rx.Noise(u))
+        est = rx.rodeo(f, rx.Draw(dist, rx.Noise(u)), stein=stein)
         assert est.draw.b.flatten().tolist() == list(bits)
         total = torch.zeros(())
         a_h = {}
@@ -78,7 +78,8 @@ def test_muprop_fits_its_baseline_to_what_the_expansion_leaves():
 def test_straight_through_gumbel_has_the_derivative_of_its_temperature(float64, lambda_):
     """df/db times sigma'(z / lambda) / lambda."""
     theta, u = torch.tensor([0.4, -1.1]), torch.tensor([0.7, 0.35])
-    est = rx.st_gumbel(quadratic, rx.Bernoulli(theta), lambda_=lambda_, noise=rx.Noise(u))
+    draw = rx.Draw(rx.Bernoulli(theta), rx.Noise(u))
+    est = rx.st_gumbel(quadratic, draw, lambda_=lambda_)
     z = theta + torch.logit(u)
     b = (z > 0).double().requires_grad_()
     (df,) = torch.autograd.grad(quadratic(b), b)
@@ -133,8 +134,8 @@ def test_a_variance_over_several_chunks_is_that_of_all_draws(monkeypatch):
     monkeypatch.setattr("relax.diagnostics.CHUNK", 4)
     dist, made = rx.Bernoulli(torch.tensor([0.5, -1.0])), []
 
-    def drifting(f, many, noise=None, **own):
-        est = rx.reinforce(f, many, noise=noise)
+    def drifting(f, many, **own):
+        est = rx.reinforce(f, many, **own)
         made.append(est.grad + 5 * len(made))
         return rx.Estimate(est.theta, made[-1], est.value, est.draw)
 

@@ -32,8 +32,8 @@ def test_flips_of_a_linear_decoder_equal_the_loop_over_coordinates(leading):
     loop = [layer.f(torch.where(torch.arange(12) == d, 1 - b, b)) for d in range(12)]
     assert (layer.flips(b) - torch.stack(loop, -1)).abs().max() < 1e-10
     bench = contestants.Bench(layer)
-    noise = layer.dist.noise(2)
-    cheap, plain = (rx.local_expectation(f, layer.dist, noise=noise).grad for f in (bench, layer.f))
+    draw = layer.dist.draw(2)
+    cheap, plain = (rx.local_expectation(f, draw).grad for f in (bench, layer.f))
     assert torch.allclose(cheap, plain, rtol=1e-10, atol=1e-10)
 
 
@@ -77,9 +77,9 @@ def test_a_lower_layers_gradient_is_that_of_the_mean_over_the_layers_above(name)
     grad = estimator(bench, layer.dist, generator=torch.Generator().manual_seed(4)).grad.detach()
 
     logits = layer.dist.theta[:1].clone().requires_grad_()
-    b_1 = rx.Bernoulli(logits[0]).support(0)[:, None, None]  # [4, 1, 1, 2]
+    b_1 = rx.Bernoulli(logits[0]).support()[:, None, None]  # [4, 1, 1, 2]
     a_2 = vae.encode(1, b_1)
-    b_2 = rx.Bernoulli(a_2[:, 0]).support(2)[:, :, None]  # [4, 4, 1, 1, 2]
+    b_2 = rx.Bernoulli(a_2[:, 0]).support()[:, :, None]  # [4, 4, 1, 1, 2]
     latents = [b_1.expand_as(b_2), b_2]
     f = vae.score(x[None], latents, [logits[None].detach(), a_2]).f.squeeze(-1).squeeze(-1)
     p_2 = rx.Bernoulli(a_2).log_prob(b_2).sum((-1, -2, -3)).exp()

@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+
+import relax as rx
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -20,15 +23,31 @@ def test_the_readme_has_snippets():
     assert len(snippets()) >= 2
 
 
-def test_snippets_run_in_order():
-    """One after the other in one namespace, as a reader would type them."""
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_snippets_run_in_order(backend, monkeypatch):
+    """One after the other in one namespace, as a reader would type them.
+
+    torch.compile takes a minute to generate code; the eager backend traces the same single graph.
+    """
     torch.manual_seed(0)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", False)
     namespace: dict = {}
-    for number, code in enumerate(snippets()):
-        try:
-            exec(compile(code, f"README snippet {number}", "exec"), namespace)
-        except Exception as error:
-            pytest.fail(f"snippet {number} of the README: {error!r}\n{code}")
+    before = dict(rx.ESTIMATORS)
+    try:
+        for number, code in enumerate(snippets()):
+            try:
+                exec(compile(code, f"README snippet {number}", "exec"), namespace)
+            except Exception as error:
+                pytest.fail(f"snippet {number} of the README: {error!r}\n{code}")
+    finally:
+        for name in rx.ESTIMATORS.keys() - before.keys():
+            del rx.ESTIMATORS[name]
+
+
+def test_the_first_snippet_needs_torch_alone():
+    imported = re.findall(r"^(?:import|from) (\w+)", snippets()[0], re.MULTILINE)
+    assert imported == ["torch", "relax"]
 
 
 def test_links_lead_somewhere():

@@ -34,7 +34,7 @@ def test_a_stream_resumes_where_it_was(used):
 def test_streams_feed_the_noise_of_replicas():
     def noise(seeds):
         dist = rx.Bernoulli(torch.zeros(len(seeds), 4, 3), replicas=1)
-        return rx.noise("relax", dist, samples=2, generator=replicas.Streams(seeds))
+        return dist.noise(2, generator=replicas.Streams(seeds))
 
     assert noise([5, 6]).u.shape == (2, 2, 4, 3)
     assert torch.equal(noise([5, 6]).u[:, 1], noise([6]).u[:, 0])
@@ -102,7 +102,9 @@ def train(seeds, rates, coupled, steps=300):
     count = len(seeds)
     encoder = replicas.Linear(6, 5, count, generator=generators)
     decoder = replicas.Linear(5, 6, count, generator=generators)
-    c = rx.surrogates.mlp(5, 10, layers=2, lambda_=0.5, replicas=count, generator=generators)
+    c = rx.surrogates.mlp(
+        5, 10, layers=2, lambda_=0.5, zero_scale=False, replicas=count, generator=generators
+    )
     model = replicas.Adam([*encoder.parameters(), *decoder.parameters()], lr=rates)
     surrogate = replicas.Adam(c.parameters(), lr=rates)
     streams = replicas.Streams(seeds)
@@ -118,7 +120,7 @@ def train(seeds, rates, coupled, steps=300):
         )
         model.zero_grad()
         surrogate.zero_grad()
-        rx.backward(est, phi=c.parameters())
+        rx.backward(est, phi=c)
         model.step()
         surrogate.step()
     return [p.detach() for p in (*encoder.parameters(), *decoder.parameters(), *c.parameters())]

@@ -25,6 +25,7 @@ from experiments.rl.variance import log_variance
 from scripts import rl_figures
 from scripts.torture import victims
 from tests.policies import made_batch, small
+from tests.reference import grouped_objective
 
 ROOT = Path(__file__).parents[1]
 STEPS, STATES, GAMMA = 3, 2, 0.9
@@ -236,9 +237,7 @@ def test_the_written_out_chain_rule_is_autograds_discrete(float64):
     gradients, _ = learner.gradients(critic, batch, outputs, returns)
     ours = squared_norm(gradients).sum()
     est = critic.estimate(learner.policy(batch.x), batch, returns)
-    plain = rx.variance_objective(
-        est, variance_of=learner.policy.layers, groups=torch.where(batch.mask, 0, -1)
-    )
+    plain = grouped_objective(est, learner.policy.layers, torch.where(batch.mask, 0, -1))
     torch.testing.assert_close(ours, plain)
     for p, q in zip(
         *(torch.autograd.grad(loss, critic.phi) for loss in (ours, plain)), strict=True
@@ -262,14 +261,14 @@ def test_the_written_out_chain_rule_is_autograds_continuous(float64):
     est = learner.estimate(CONTINUOUS["lax"], net, outputs[-1], batch, states, advantage)
     ours = mean_squared_norm(learner.policy, outputs, est.grad, buckets(batch))
 
-    dist = rx.Normal(mean, learner.log_std.expand_as(mean), replicas=1)
-    plain = rx.lax(lambda b: advantage, dist, c=net.at(states), noise=batch.noise, b=batch.action)
+    dist = rx.Normal(mean, learner.log_std.expand_as(mean), replicas=1, validate=False)
+    plain = rx.lax(advantage, batch.draw(dist), c=net.at(states))
     groups = torch.full(batch.mask.shape, -1)
     for row, episodes in enumerate(batch.episodes()):
         assert len(episodes) > 2
         for index, (start, end) in enumerate(episodes):
             groups[row, start:end] = index
-    plain = rx.variance_objective(plain, variance_of=learner.parameters, groups=groups)
+    plain = grouped_objective(plain, learner.parameters, groups)
     torch.testing.assert_close(ours, plain)
     for p, q in zip(
         *(torch.autograd.grad(loss, list(net.parameters())) for loss in (ours, plain)), strict=True
@@ -317,12 +316,12 @@ def test_the_actions_are_those_of_the_replayed_policy(float64):
     run = small(True, "relax", seeds=4)
     batch = run.play(torch.ones(4, dtype=torch.bool))
     dist = rx.Categorical(run.learner.policy(batch.x), replicas=1)
-    assert torch.equal(dist.sample(batch.noise)[batch.mask], batch.action[batch.mask])
+    assert torch.equal(rx.Draw(dist, batch.noise).b[batch.mask], batch.action[batch.mask])
     run = small(False, "a2c")
     batch = run.play(torch.ones(2, dtype=torch.bool))
     mean = run.learner.policy(batch.x)
     dist = rx.Normal(mean, run.learner.log_std.expand_as(mean), replicas=1)
-    torch.testing.assert_close(dist.sample(batch.noise)[batch.mask], batch.action[batch.mask])
+    torch.testing.assert_close(rx.Draw(dist, batch.noise).b[batch.mask], batch.action[batch.mask])
 
 
 # ---- returns, advantages, filter, scores ----

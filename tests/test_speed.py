@@ -172,11 +172,11 @@ def test_loading_leaves_the_tensors_where_a_graph_reads_them():
 
 def test_a_step_adds_to_what_a_leaf_has_already():
     logits = torch.nn.Parameter(torch.zeros(3, 2))
-    noise = rx.noise("reinforce", rx.Bernoulli(logits))
+    draw = rx.reinforce.draw(rx.Bernoulli(logits))
     for _ in range(2):
-        rx.backward(rx.reinforce(lambda b: b.sum(-1), rx.Bernoulli(logits), noise=noise))
+        rx.backward(rx.reinforce(draw.b.sum(-1), draw))
     twice, logits.grad = logits.grad, None
-    rx.backward(rx.reinforce(lambda b: b.sum(-1), rx.Bernoulli(logits), noise=noise))
+    rx.backward(rx.reinforce(draw.b.sum(-1), draw))
     torch.testing.assert_close(twice, 2 * logits.grad)
 
 

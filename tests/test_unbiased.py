@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import relax as rx
-from relax.estimators import noise_maker, uniform_noise
 from tests import mutants
-from tests.helpers import FUNCTIONS, Case, cases, distribution, over_event, wavy
+from tests.helpers import FUNCTIONS, Case, cases, distribution, draw_of, over_event, wavy
 from tests.quadrature import bernoulli_mean, normal_mean
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -27,8 +26,8 @@ def quadrature_cases(unbiased: bool) -> list[Case]:
     return [
         case
         for case in cases("bernoulli", unbiased=unbiased)
-        if noise_maker(rx.ESTIMATORS[case.name].function) is uniform_noise
-        and rx.noise(case.name, distribution("bernoulli")).u.ndim == 1
+        if draw_of(case.bind(dist := distribution("bernoulli")), dist).kind == "independent"
+        and not draw_of(case.bind(dist), dist).sampled
     ]
 
 
@@ -37,13 +36,8 @@ def quadrature_error(case: Case, dist_class: type[rx.Bernoulli] = rx.Bernoulli) 
     errors = []
     for logit in LOGITS:
         one = dist_class(torch.tensor([logit]))
-        estimator = case.bind(one)
-
-        def estimate(f, dist, noise, estimator=estimator):
-            return estimator(f, dist_class(dist.theta), noise=noise)
-
         for f in FUNCTIONS.values():
-            mean = bernoulli_mean(estimate, f, logit)
+            mean = bernoulli_mean(case.bind(one), f, logit, dist_class)
             errors.append(float((mean - rx.exact_gradient(f, one)).abs().max()))
     return max(errors)
 
@@ -94,8 +88,8 @@ def test_biased_estimators_fail_the_enumeration(case):
 
 @pytest.mark.parametrize("case", cases("normal", unbiased=True), ids=ids)
 def test_unbiased_normal_by_quadrature(case):
-    maker = noise_maker(rx.ESTIMATORS[case.name].function)
-    if maker is not uniform_noise or rx.noise(case.name, distribution("normal")).u.ndim > 1:
+    draw = draw_of(case.bind(distribution("normal")), distribution("normal"))
+    if draw.kind != "independent" or draw.sampled:
         pytest.skip("more noise than one normal: against the closed form in test_zoo")
 
     def f(b):
@@ -127,36 +121,26 @@ def test_two_layers_are_unbiased(coupled):
 
     def exact():
         dist_1 = rx.Bernoulli(theta_1)
-        b_1 = dist_1.support(0)
+        b_1 = dist_1.support()
         dist_2 = rx.Bernoulli(b_1 @ weight)
-        b_2 = dist_2.support(1)  # [4, 4, 2]
+        b_2 = dist_2.support()  # [4, 4, 2]
         joint = dist_1.log_prob(b_1).sum(-1) + dist_2.log_prob(b_2).sum(-1)
         return torch.autograd.grad((joint.exp() * f(b_1, b_2)).sum(), [theta_1, weight])
 
     leaf_1 = theta_1.detach().expand(rows, 2).clone().requires_grad_()
     leaf_w = weight.detach().expand(rows, 2, 2).clone().requires_grad_()
-    dist_1 = rx.Bernoulli(leaf_1)
-    noise_1 = rx.noise("relax", dist_1, coupled=coupled)
-    b_1 = dist_1.sample(noise_1)
-    dist_2 = rx.Bernoulli((b_1[:, None] @ leaf_w).squeeze(1))
-    noise_2 = rx.noise("relax", dist_2, coupled=coupled)
-    b_2 = dist_2.sample(noise_2)
-    value = f(b_1, b_2)
+    draw_1 = rx.relax.draw(rx.Bernoulli(leaf_1), coupled=coupled)
+    draw_2 = rx.relax.draw(rx.Bernoulli((draw_1.b[:, None] @ leaf_w).squeeze(1)), coupled=coupled)
+    value = f(draw_1.b, draw_2.b)
 
     def c_1(z):  # may relax the later layer too, from noise of its own
         x = torch.sigmoid(z / 0.5)
-        later = torch.sigmoid((x @ weight.detach() + torch.logit(noise_2.u)) / 0.5)
+        later = torch.sigmoid((x @ weight.detach() + torch.logit(draw_2.noise.u)) / 0.5)
         return 0.8 * f(x, later)
 
     layers = [
-        rx.relax(lambda b: value, dist_1, c=c_1, noise=noise_1, b=b_1),
-        rx.relax(
-            lambda b: value,
-            dist_2,
-            c=lambda z: 0.8 * f(b_1, torch.sigmoid(z / 0.5)),
-            noise=noise_2,
-            b=b_2,
-        ),
+        rx.relax(value, draw_1, c=c_1),
+        rx.relax(value, draw_2, c=lambda z: 0.8 * f(draw_1.b, torch.sigmoid(z / 0.5))),
     ]
     rx.backward(layers)
     for leaf, truth in zip((leaf_1, leaf_w), exact(), strict=True):

@@ -16,13 +16,14 @@ from experiments.config import UserError
 from experiments.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
-from experiments.vae import evaluate, pictures, plan, reference
+from experiments.vae import evaluate, pictures, plan
 from experiments.vae import train as training
 from experiments.vae.estimators import METHODS, hard_pass
 from experiments.vae.models import MODELS, OnePass, log_prob_and_slope
 from experiments.vae.step import Step
 from relax.replicas import Streams
 from scripts import vae_figures
+from tests import vae_reference as reference
 from tests.vaes import BATCH, LATENTS, batch, config, make, stream
 
 ROOT = Path(__file__).parents[1]
@@ -43,10 +44,10 @@ FORMS = [
 def test_surrogate_in_closed_form_equals_autograd(float64, model, name, own):
     method, x = make(model, name, **own), batch()
     noise = method.noise(BATCH, stream(2))
-    dists, sample = hard_pass(method.vae, x, noise)
-    for k, dist in enumerate(dists):
-        z = torch.randn(2, *dist.theta.shape, requires_grad=True)  # z and z~ on a first axis
-        thetas = [d.theta for d in dists]
+    draws, sample = hard_pass(method.vae, x, noise)
+    thetas = [draw.dist.theta for draw in draws]
+    for k, theta in enumerate(thetas):
+        z = torch.randn(2, *theta.shape, requires_grad=True)  # z and z~ on a first axis
         plain = reference.surrogate(method, k, x, thetas, sample.latents, noise)(z)
         (slope,) = torch.autograd.grad(plain.sum(), z)
         c, dc = method.surrogate(k, x, sample, noise).value_and_grad(z.detach())

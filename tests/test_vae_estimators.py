@@ -55,8 +55,8 @@ def test_muprop_passes_means_on_to_the_layers_above(float64):
     """At the first layer's means, f is the ELBO's terms with the second layer's mean as well."""
     method, x = make("linear2", "muprop", 1), batch(1)
     noise = method.noise(BATCH, stream(1))
-    dists, sample = hard_pass(method.vae, x, noise)
-    m = torch.sigmoid(dists[0].theta)
+    draws, sample = hard_pass(method.vae, x, noise)
+    m = torch.sigmoid(draws[0].dist.theta)
     m_2 = torch.sigmoid(method.vae.encode(1, m))
     wanted = negative_elbo(method.vae, x[0], [m[0], m_2[0]])
     torch.testing.assert_close(method.mean_field(0, x, sample, m)[0], wanted)
@@ -128,6 +128,6 @@ def test_several_samples_are_leave_one_out_of_the_core(float64, samples):
         found = [negative_elbo(method.vae, x[0], [each[0]]) for each in b]
         return torch.stack(found)[:, None].detach()
 
-    wanted = rx.rloo(f, rx.Bernoulli(theta, replicas=1), noise=rx.Noise(u), samples=samples).grad
+    wanted = rx.rloo(f, rx.Draw(rx.Bernoulli(theta, replicas=1), rx.Noise(u))).grad
     found = est.grad.unflatten(1, (samples, BATCH)).mean(1)
     torch.testing.assert_close(found, wanted)

@@ -8,11 +8,12 @@ import torch
 from experiments import data
 from experiments.errors import UserError
 from experiments.files import read_table
-from experiments.vae import evaluate, reference
+from experiments.vae import evaluate
 from experiments.vae import train as training
 from experiments.vae.config import Vae
 from experiments.vae.estimators import hard_pass
 from experiments.vae.step import Step
+from tests import vae_reference as reference
 from tests.vaes import BATCH, batch, config, make, stream
 
 

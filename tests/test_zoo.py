@@ -9,8 +9,18 @@ import pytest
 import torch
 
 import relax as rx
-from relax.estimators.arms import copula
-from tests.helpers import cases, distribution, linear, over_event, quadratic, smooth_stein, wavy
+from relax.sampling import dirichlet_copula
+from tests.helpers import (
+    cases,
+    distribution,
+    linear,
+    over_event,
+    quadratic,
+    replay,
+    smooth_stein,
+    wavy,
+    without_checks,
+)
 from tests.quadrature import gauss_legendre, mean_over_tuples
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -40,28 +50,26 @@ def test_the_stein_terms_of_rodeo_have_mean_zero_by_enumeration():
     for samples in (2, 3):
         without = mean_over_tuples(rx.rloo, wavy, dist, samples)
         assert same(mean_over_tuples(rodeo, wavy, dist, samples), without)
-    many, noise = rows(dist, 100), rows(dist, 100).noise(2)
-    difference = rodeo(wavy, many, noise=noise).grad - rx.rloo(wavy, many, noise=noise).grad
+    draw = rx.rloo.draw(rows(dist, 100))
+    difference = rodeo(wavy, draw).grad - rx.rloo(wavy, draw).grad
     assert difference.abs().max() > 0.1
 
 
 def test_rodeo_with_zero_scales_is_leave_one_out():
-    many = rows(distribution("bernoulli"), 50)
-    noise = many.noise(2)
-    rodeo = rx.rodeo(wavy, many, stein=rx.Stein(8), noise=noise)
-    assert same(rodeo.grad.detach(), rx.rloo(wavy, many, noise=noise).grad)
+    draw = rx.rloo.draw(rows(distribution("bernoulli"), 50))
+    rodeo = rx.rodeo(wavy, draw, stein=rx.Stein(8))
+    assert same(rodeo.grad.detach(), rx.rloo(wavy, draw).grad)
 
 
 def test_double_cv_with_alpha_zero_is_leave_one_out():
-    many = rows(distribution("categoricals"), 50)
-    noise, f = many.noise(3), over_event(wavy, distribution("categoricals"))
-    double = rx.double_cv(f, many, alpha=0.0, noise=noise)
-    assert same(double.grad, rx.rloo(f, many, noise=noise).grad)
+    draw = rx.rloo.draw(rows(distribution("categoricals"), 50), samples=3)
+    f = over_event(wavy, distribution("categoricals"))
+    assert same(rx.double_cv(f, draw, alpha=0.0).grad, rx.rloo(f, draw).grad)
 
 
 def test_double_cv_with_alpha_minus_one_is_exact_for_a_linear_f():
     many = rows(distribution("bernoulli"), 50)
-    grad = rx.double_cv(linear, many, alpha=-1.0, noise=many.noise(2)).grad
+    grad = rx.double_cv(linear, many, alpha=-1.0).grad
     assert same(grad, rx.exact_gradient(linear, distribution("bernoulli")).expand_as(grad))
 
 
@@ -93,17 +101,17 @@ def test_disarm_is_the_mean_of_arm_given_the_pair(logit):
     for a, b in zip(breaks[:-1], breaks[1:], strict=True):
         u, w = gauss_legendre([a, b])
         dist = rx.Bernoulli(torch.full((len(u), 1), logit))
-        noise = rx.Noise(u[:, None])
-        arm, disarm = (e(wavy, dist, noise=noise).grad[:, 0] for e in (rx.arm, rx.disarm))
+        draw = rx.arm.draw(dist, noise=rx.Noise(u[:, None]))
+        arm, disarm = (e(wavy, draw).grad[:, 0] for e in (rx.arm, rx.disarm))
         assert same((w * arm).sum() + 0 * disarm, w.sum() * disarm)
 
 
 def test_arms_with_two_samples_is_disarm():
     many = rows(distribution("bernoulli"), 200)
     noise = many.noise(2)
-    pair = rx.Noise(copula(noise.u, many.theta)[0])
-    arms = rx.arms(wavy, many, samples=2, noise=noise)
-    assert same(arms.grad, rx.disarm(wavy, many, noise=pair).grad)
+    pair = rx.Noise(dirichlet_copula(noise.u, many.theta)[0])
+    arms = rx.arms(wavy, rx.arms.draw(many, noise=noise))
+    assert same(arms.grad, rx.disarm(wavy, rx.disarm.draw(many, noise=pair)).grad)
 
 
 @pytest.mark.parametrize("logit", LOGITS)
@@ -124,8 +132,8 @@ def test_arms_is_unbiased_by_the_probabilities_of_its_copula(samples, logit):
 
     weights = torch.tensor([probability(pattern) for pattern in patterns])
     b = (patterns if p < 0.5 else 1 - patterns).T[..., None]  # [K, patterns, 1]
-    many = rx.Bernoulli(torch.full((len(patterns), 1), logit))
-    grad = rx.arms(wavy, many, samples=samples, noise=many.noise(samples), b=b).grad[:, 0]
+    many = without_checks(rx.Bernoulli(torch.full((len(patterns), 1), logit)))
+    grad = replay(rx.arms, wavy, many, many.noise(samples), b).grad[:, 0]
     exact = rx.exact_gradient(wavy, rx.Bernoulli(torch.tensor([logit])))
     assert same((weights * grad).sum(), exact[0], 1e-9)
 
@@ -141,9 +149,9 @@ def test_arms_makes_bits_with_the_right_probability():
 
 
 def mean_over_outcomes(estimator, f, dist):
-    b = dist.support(0)
-    many = rows(dist, len(b))
-    grad = estimator(f, many, noise=many.noise(), b=b).grad
+    b = dist.support()
+    many = without_checks(rows(dist, len(b)))
+    grad = replay(estimator, f, many, many.noise(), b).grad
     p = dist.log_prob(b).reshape(len(b), -1).sum(-1).exp()
     return (p.reshape(-1, *(1,) * (grad.ndim - 1)) * grad).sum(0)
 
@@ -166,21 +174,22 @@ def test_straight_through_is_exact_for_a_linear_f_and_not_for_a_quadratic():
 def test_straight_through_gumbel_is_the_detached_difference_trick():
     many = rows(distribution("categorical"), 20)
     theta = many.theta.clone().requires_grad_()
-    dist, noise = rx.Categorical(theta), many.noise()
-    soft = torch.softmax(dist.draw(noise).z / 0.7, -1)
-    wavy(soft + (dist.sample(noise) - soft).detach()).sum().backward()
-    assert same(theta.grad, rx.st_gumbel(wavy, many, lambda_=0.7, noise=noise).grad)
+    draw = rx.Categorical(theta).draw()
+    soft = torch.softmax(draw.z / 0.7, -1)
+    wavy(soft + (draw.b - soft).detach()).sum().backward()
+    assert same(theta.grad, rx.st_gumbel(wavy, draw.at(many), lambda_=0.7).grad)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "categorical"])
 def test_rao_blackwellised_gumbel_has_the_mean_of_gumbel_given_b(name):
     dist = distribution(name)
     many, generator = rows(dist, 200_000), torch.Generator().manual_seed(1)
-    b = many.support(1)[-2]
-    noise = many.noise(generator=generator)
-    on_b = (dist.sample(noise) == b).flatten(1).all(-1)
-    plain = rx.st_gumbel(wavy, many, noise=noise).grad[on_b]
-    rao = rx.rao_gumbel(wavy, many, generator=generator, b=b).grad
+    b = many.support()[-2]
+    draw = many.draw(generator=generator)
+    on_b = (draw.b == b).flatten(1).all(-1)
+    plain = rx.st_gumbel(wavy, draw).grad[on_b]
+    noise = rx.rao_gumbel.noise(many, generator=generator)
+    rao = replay(rx.rao_gumbel, wavy, without_checks(many), noise, b).grad
     error = (plain.var(0) / len(plain) + rao.var(0) / len(rao)).sqrt()
     assert ((plain.mean(0) - rao.mean(0)) / error).abs().max() < 5
     assert (rao.var(0) < plain.var(0)).all()
@@ -210,9 +219,8 @@ def test_local_expectation_takes_the_flips_that_f_offers():
             each = [torch.where(torch.arange(3) == d, 1 - b, b) for d in range(3)]
             return torch.stack([wavy(x) for x in each], -1)
 
-    many = rows(distribution("bernoulli"), 20)
-    noise = many.noise(2)
-    one, other = (rx.local_expectation(f, many, noise=noise).grad for f in (Flips(), wavy))
+    draw = rows(distribution("bernoulli"), 20).draw(2)
+    one, other = (rx.local_expectation(f, draw).grad for f in (Flips(), wavy))
     assert same(one, other)
 
 
@@ -269,11 +277,12 @@ def test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out(logit):
         u, w = gauss_legendre([low, high])
         dist = rx.Bernoulli(torch.full((len(u), 1), logit))
         v = (u - low) / (high - low) if low else 1 - u / high
-        noise = rx.Noise(u[:, None], v[:, None])
+        draw = rx.Draw(dist, rx.Noise(u[:, None], v[:, None]))
+        coupled = rx.Draw(dist, rx.Noise(u[:, None]))
         for f in (linear, wavy):
-            plain = rx.relax(f, dist, c=lambda z, f=f: eta * f(h(z)), noise=noise, coupled=True)
-            own = {"eta": eta, "lambda_": lambda_, "noise": noise}
-            zero, rao = (rx.rao_relax(f, dist, gamma=gamma, **own) for gamma in (0.0, 1.0))
+            plain = rx.relax(f, coupled, c=lambda z, f=f: eta * f(h(z)))
+            own = {"eta": eta, "lambda_": lambda_}
+            zero, rao = (rx.rao_relax(f, draw, gamma=gamma, **own) for gamma in (0.0, 1.0))
             assert same(zero.grad, plain.grad, 1e-9)
             means = [(w[:, None] * e.grad).sum() / w.sum() for e in (plain, rao)]
             assert same(*means, 1e-9)
@@ -303,7 +312,7 @@ def test_rao_relax_learns_and_has_less_variance_than_rebar():
     many = rx.Bernoulli(torch.randn(40).expand(4_000, 40))
     gamma, scales = torch.tensor(1.0, requires_grad=True), rx.surrogates.Scales(1.0, 0.1)
     est = rx.rao_relax(f, many, eta=scales.eta, lambda_=scales.lambda_, gamma=gamma)
-    rx.backward(est, phi=[gamma, *scales.parameters()])
+    rx.variance_objective(est).backward()
     assert all(p.grad.abs() > 1e-2 for p in (gamma, *scales.parameters()))
     rebar = rx.rebar(f, many, eta=1.0, lambda_=0.1).grad
     assert est.grad.var(0).sum() < 0.5 * rebar.var(0).sum()
@@ -336,7 +345,7 @@ def test_rao_relax_learns_at_extreme_logits_in_float32():
     est = rx.rao_relax(
         lambda b: b.sum(-1).sin(), rx.Bernoulli(logits), eta=scales.eta, lambda_=scales.lambda_
     )
-    rx.backward(est, phi=scales.parameters())
+    rx.variance_objective(est).backward()
     assert all(p.grad.isfinite() for p in scales.parameters())
 
 

@@ -106,11 +106,11 @@ class Continuous:
         self, arm: Arm, surrogate, mean: Tensor, batch: Batch, states: Tensor, advantage: Tensor
     ):
         """The replayed rollout through the core: one row per step."""
-        dist = rx.Normal(mean, self.log_std.detach().expand_as(mean), replicas=1)
-        replay = {"noise": batch.noise, "b": batch.action}
+        log_std = self.log_std.detach().expand_as(mean)
+        draw = batch.draw(rx.Normal(mean, log_std, replicas=1, validate=False))
         if arm.critic:
-            return rx.lax(lambda b: advantage, dist, c=surrogate.at(states), **replay)
-        return rx.reinforce(lambda b: advantage, dist, **replay)
+            return rx.lax(advantage, draw, c=surrogate.at(states))
+        return rx.reinforce(advantage, draw)
 
     def gradients(self, signal: Tensor, outputs: list[Tensor]) -> list[Tensor]:
         """The sum over steps of the policy's gradient, in the order of `parameters`."""

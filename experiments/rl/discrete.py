@@ -29,10 +29,10 @@ class PublishedSampler(rx.Categorical):
     with it is biased.
     """
 
-    def transform(self, b: Tensor, v: Tensor) -> Tensor:
-        return super().transform(b, v) - b * self.log_p.detach()
+    def condition(self, b: Tensor, v: Tensor) -> Tensor:
+        return self._z_tilde(b, torch.log(-torch.log(v)) - b * self.log_p.detach())
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor) -> Tensor:
+    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         # dz~_i/dlog p_i = 1 - w_i and dz~_i/dlog p_b = w_i for the losers, dz~_b/dlog p_b = 1
         w = torch.exp(z_tilde - (b * z_tilde).sum(-1, keepdim=True))
         return self._pull_log_p(grad * (1 - w) + b * (grad * w).sum(-1, keepdim=True))
@@ -53,12 +53,11 @@ class Critic:
     def estimate(self, logits: Tensor, batch: Batch, returns: Tensor) -> rx.Estimate:
         """The replayed rollout through the core: one row per step."""
         kind = PublishedSampler if self.arm.published else rx.Categorical
-        dist = kind(logits, replicas=1)
-        replay = {"noise": batch.noise, "b": batch.action}
+        draw = batch.draw(kind(logits, replicas=1, validate=False))
         if self.arm.critic == "surrogate":
-            return rx.relax(lambda b: returns, dist, c=self.net.at(batch.x), **replay)
+            return rx.relax(returns, draw, c=self.net.at(batch.x))
         baseline = self.net(batch.x).squeeze(-1) if self.net else 0.0
-        return rx.reinforce(lambda b: returns, dist, baseline=baseline, **replay)
+        return rx.reinforce(returns, draw, baseline=baseline)
 
     def objective(
         self, gradients: list[Tensor], est: rx.Estimate, batch: Batch, policy, outputs

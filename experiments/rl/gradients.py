@@ -4,8 +4,7 @@ per episode.
 The core's estimate is a gradient of every step's distribution parameter, attached to the
 surrogate's phi. The chain rule through the policy is written out (`Network.jacobian`), so that a
 whole episode's gradient stays a plain function of phi and its square can be differentiated without
-a second-order graph. `rx.variance_objective(variance_of=..., groups=...)` is the same number by
-autograd, one mask per episode; the tests hold the two equal.
+a second-order graph. The tests compare with autograd, one backward pass per episode.
 """
 
 from __future__ import annotations

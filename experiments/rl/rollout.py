@@ -37,6 +37,13 @@ class Batch:
     after: Tensor
     observation: Tensor | None
 
+    def draw(self, dist: rx.Distribution) -> rx.Draw:
+        """The rollout replayed: its actions and their noise on the policy's parameters of now.
+
+        Padding is no draw, so `dist` must not validate.
+        """
+        return rx.Draw(dist, self.noise, self.action)
+
     @cached_property
     def _index(self) -> Tensor:
         return torch.arange(self.reward.shape[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,11 +50,11 @@ class Relax(Temperature):
         positive(self.hidden, "hidden")
 
 
-def _schema(name: str, entry: rx.estimators.Entry) -> type | None:
+def _schema(name: str, entry: rx.Entry) -> type | None:
     """The settings of an estimator on the toy; None where it cannot run there."""
     parameters = inspect.signature(entry.function).parameters.values()
     required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
-    if rx.Bernoulli not in entry.distributions or required - {"c", "baseline"}:
+    if not entry.accepts(rx.Bernoulli(torch.zeros(1))) or required - {"c", "baseline"}:
         return None
     if name == "rebar":
         return Rebar
@@ -73,9 +74,9 @@ OWN: dict[str, type] = {"exact": Nothing} | {
 class Method:
     """An estimator bound to its own phi.
 
-    name: of the estimator, for its kind of noise.
-    estimate: (f, dist, noise) -> Estimate, a pure function.
-    coupled: whether v is recovered from u, or not needed at all.
+    name: of the estimator, for its kind of draw.
+    estimate: (f, draw) -> Estimate, a pure function.
+    coupled: whether v is recovered from u where there is a choice.
     phi: the module that minimises the variance; without parameters where there is none.
     readings: what to log of phi, name -> [R].
     surrogate: (f, dist) -> c as a function of z, where there is one.
@@ -83,14 +84,19 @@ class Method:
 
     name: str
     estimate: Callable[..., rx.Estimate]
-    coupled: bool = True
+    coupled: bool = False
     phi: nn.Module = field(default_factory=nn.Module)
     readings: Callable[[], dict[str, Tensor]] = dict
     surrogate: Callable[..., Callable[[Tensor], Tensor]] | None = None
 
     def noise(self, dist: rx.Bernoulli, generator: rx.replicas.Streams) -> Any:
-        """What makes one estimate for every row of dist."""
-        return rx.noise(self.name, dist, generator=generator, coupled=self.coupled)
+        """The random numbers of one draw for every row of dist."""
+        estimator = rx.ESTIMATORS[self.name].function
+        return estimator.noise(dist, generator=generator, coupled=self.coupled)
+
+    def draw(self, dist: rx.Bernoulli, noise: Any) -> rx.Draw:
+        """The draw that these random numbers make."""
+        return rx.ESTIMATORS[self.name].function.draw(dist, noise=noise)
 
 
 def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method:
@@ -104,18 +110,14 @@ def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method
     function = rx.ESTIMATORS[name].function
     if isinstance(own, Relax):
         return _relax(name, own, seeds, device)
-
-    def estimate(f, dist, noise):
-        return function(f, dist, noise=noise, **vars(own))
-
-    return Method(name, estimate, coupled=name != "rao_relax")  # its v makes h given b
+    return Method(name, partial(function, **vars(own)))
 
 
 def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
     phi = rx.surrogates.Scales(own.eta, own.lambda_, replicas).to(device)
 
-    def estimate(f, dist, noise):
-        return rx.rebar(f, dist, eta=phi.eta, lambda_=phi.lambda_, noise=noise, coupled=own.coupled)
+    def estimate(f, draw):
+        return rx.rebar(f, draw, eta=phi.eta, lambda_=phi.lambda_)
 
     def readings():
         return {"lambda": phi.lambda_, "eta": phi.eta}
@@ -127,7 +129,7 @@ def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
 
 
 def _relax(name: str, own: Relax, seeds: list[int], device: torch.device) -> Method:
-    """RELAX, and dlax, whose noise is not coupled because it has no z~."""
+    """RELAX, and dlax, which has no z~ to couple."""
     c = rx.surrogates.mlp(
         1,
         own.hidden,
@@ -137,32 +139,29 @@ def _relax(name: str, own: Relax, seeds: list[int], device: torch.device) -> Met
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).to(device)
     function = rx.ESTIMATORS[name].function
-    coupled = {"coupled": own.coupled} if name == "relax" else {}
-
-    def estimate(f, dist, noise):
-        return function(f, dist, c=c, noise=noise, **coupled)
 
     def readings():
         return {"lambda": c.log_lambda.exp().flatten()}
 
-    return Method(name, estimate, own.coupled, c, readings, lambda f, dist: c)
+    estimate = partial(function, c=c)
+    coupled = own.coupled and name == "relax"
+    return Method(name, estimate, coupled, c, readings, lambda f, dist: c)
 
 
 def _nvil(replicas: int, device: torch.device) -> Method:
     """NVIL without an input to look at: a learned constant per replica."""
     phi = nn.ParameterList([torch.zeros(replicas, 1, device=device)])
 
-    def estimate(f, dist, noise):
-        baseline = phi[0].expand(dist.theta.shape[:-1])
-        return rx.nvil(f, dist, baseline=baseline, noise=noise)
+    def estimate(f, draw):
+        return rx.nvil(f, draw, baseline=phi[0].expand(draw.value_shape))
 
     return Method("nvil", estimate, phi=phi)
 
 
-def exact(f, dist: rx.Bernoulli, noise) -> rx.Estimate:
+def exact(f, draw: rx.Draw) -> rx.Estimate:
     """The true gradient, [f(1) - f(0)] theta (1 - theta): the limit that the others are held to."""
-    b = torch.ones_like(dist.theta)
+    logit, b = draw.dist.theta, torch.ones_like(draw.dist.theta)
     one, zero = f(b), f(0 * b)
-    theta = dist.mean().detach()
+    theta = draw.dist.mean().detach()
     grad = (one - zero)[..., None] * theta * (1 - theta)
-    return rx.Estimate(dist.theta, grad, one, dist.draw(rx.Noise(0.5 * b), b))
+    return rx.Estimate(logit, grad, one, draw)

@@ -121,8 +121,8 @@ class Run:
             optimizer.zero_grad()
 
     def backward(self, noise: Any) -> None:
-        est = self.method.estimate(self.f, self.distribution(self.logit), noise)
-        rx.backward(est, self.phi)
+        draw = self.method.draw(self.distribution(self.logit), noise)
+        rx.backward(self.method.estimate(self.f, draw), self.phi)
 
     def distribution(self, logit: Tensor) -> rx.Bernoulli:
         return rx.Bernoulli(logit, replicas=1, validate=False)
@@ -130,7 +130,9 @@ class Run:
     def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
         """A gradient for every row of logit [R, B, 1]."""
         dist = self.distribution(logit)
-        return self.method.estimate(self.f, dist, self.method.noise(dist, generator))
+        return self.method.estimate(
+            self.f, self.method.draw(dist, self.method.noise(dist, generator))
+        )
 
     @property
     def metrics(self) -> list[str]:

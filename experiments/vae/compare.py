@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import relax as rx
 from experiments.config import hardware
 from experiments.data import Batches, Images
 from experiments.files import write_table
 from experiments.vae import evaluate
 from experiments.vae.config import SETTINGS, Vae
-from experiments.vae.estimators import METHODS, ControlVariates, Method, hard_pass
+from experiments.vae.estimators import METHODS, ControlVariates, Method
 from experiments.vae.models import VAE
 from experiments.vae.results import results_path
 from experiments.vae.step import Step
@@ -92,14 +91,10 @@ def terms(method: ControlVariates, x: Tensor) -> dict[str, Tensor]:
 
 def draw_terms(method: ControlVariates, x: Tensor, source: Streams) -> Tensor:
     """One draw of the four per row of x [1, N, pixels], [4, N, units]."""
-    noise = method.noise(x.shape[1], source)
-    dists, sample = hard_pass(method.vae, x, noise)
-    dist, f_b, c = dists[0], sample.f, method.surrogate(0, x, sample, noise)
-    c_z = c(dist.draw(noise[0]).z.detach())  # coupled noise: also c(z~)
-    g = rx.relax(lambda b: f_b, dist, c=c, noise=noise[0], coupled=True).grad
-    score_f = rx.reinforce(lambda b: f_b, dist, noise=noise[0]).grad
-    score_c = rx.reinforce(lambda b: c_z, dist, noise=noise[0]).grad
-    return torch.stack([score_f, score_c, g - score_f + score_c, g]).detach()[:, 0]
+    (est,) = method.estimates(x, method.noise(x.shape[1], source))
+    terms = est.terms
+    draws = terms["f_score"], -terms["c_score"], terms["c_path"], est.grad.detach()
+    return torch.stack(draws)[:, 0]
 
 
 def write_terms(found: dict[str, Tensor], place) -> None:

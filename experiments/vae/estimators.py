@@ -59,14 +59,14 @@ class Method(nn.Module):
         """Add the gradient of an L2 term to phi's gradients."""
 
 
-def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Bernoulli], Sample]:
-    """b_1 .. b_L by ancestral sampling, and the ELBO's terms there."""
-    dists, latents, below = [], [], x
+def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Draw], Sample]:
+    """Draws of b_1 .. b_L by ancestral sampling, and the ELBO's terms there."""
+    draws, below = [], x
     for layer in range(vae.depth):
-        dists.append(rx.Bernoulli(vae.encode(layer, below), replicas=1, validate=False))
-        below = dists[layer].sample(noise[layer])
-        latents.append(below)
-    return dists, vae.score(x, latents, [dist.theta for dist in dists])
+        dist = rx.Bernoulli(vae.encode(layer, below), replicas=1, validate=False)
+        draws.append(rx.Draw(dist, noise[layer]))
+        below = draws[layer].b
+    return draws, vae.score(x, [draw.b for draw in draws], [draw.dist.theta for draw in draws])
 
 
 class ScoreFunction(Method):
@@ -80,15 +80,12 @@ class ScoreFunction(Method):
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         count, rows = self.settings.samples, x.shape[1]
-        dists, sample = hard_pass(self.vae, x.repeat(1, count, 1), noise)
+        draws, sample = hard_pass(self.vae, x.repeat(1, count, 1), noise)
         f_b, baseline = sample.f, 0.0
         if count > 1:
             f = f_b.detach().unflatten(1, (count, rows))
             baseline = ((f.sum(1, keepdim=True) - f) / (count - 1)).flatten(1)
-        return [
-            rx.reinforce(lambda b: f_b, dist, baseline=baseline, noise=u)
-            for dist, u in zip(dists, noise, strict=True)
-        ]
+        return [rx.reinforce(f_b, draw, baseline=baseline) for draw in draws]
 
 
 class WithBaseline(Method):
@@ -103,17 +100,16 @@ class WithBaseline(Method):
         )
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
-        dists, sample = hard_pass(self.vae, x, noise)
+        draws, sample = hard_pass(self.vae, x, noise)
         f_b, below = sample.f, [x, *sample.latents]
         estimates = []
-        for k, dist in enumerate(dists):
+        for k, draw in enumerate(draws):
             baseline = self.baselines[k](self.vae.encoder_input(k, below[k])).squeeze(-1)
-            own = {"baseline": baseline, "noise": noise[k]}
             if isinstance(self.settings, MuProp):
-                own["mean_field"] = partial(self.mean_field, k, x, sample)
-                estimates.append(rx.muprop(lambda b: f_b, dist, **own))
+                mean_field = partial(self.mean_field, k, x, sample)
+                estimates.append(rx.muprop(f_b, draw, mean_field=mean_field, baseline=baseline))
             else:
-                estimates.append(rx.nvil(lambda b: f_b, dist, **own))
+                estimates.append(rx.nvil(f_b, draw, baseline=baseline))
         return estimates
 
     def mean_field(self, layer: int, x: Tensor, sample: Sample, m: Tensor) -> Tensor:
@@ -145,12 +141,10 @@ class Reparameterized(Method):
             pull = (above.grad.detach() * above.theta).sum(-1)
             return above.value + (pull - pull.detach())  # its value, with the estimate as slope
 
-        return self.core(f, dist, noise[layer])
-
-    def core(self, f, dist: rx.Bernoulli, noise: rx.Noise) -> rx.Estimate:
+        draw = rx.Draw(dist, noise[layer])
         if isinstance(self.settings, Concrete):
-            return rx.concrete(f, dist, lambda_=self.settings.lambda_, noise=noise)
-        return rx.straight_through(f, dist, noise=noise)
+            return rx.concrete(f, draw, lambda_=self.settings.lambda_)
+        return rx.straight_through(f, draw)
 
 
 class ControlVariates(Method):
@@ -184,17 +178,11 @@ class ControlVariates(Method):
             )
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
-        dists, sample = hard_pass(self.vae, x, noise)
+        draws, sample = hard_pass(self.vae, x, noise)
         f_b = sample.f
         return [
-            rx.relax(
-                lambda b: f_b,
-                dist,
-                c=self.surrogate(k, x, sample, noise),
-                noise=noise[k],
-                coupled=self.coupled,
-            )
-            for k, dist in enumerate(dists)
+            rx.relax(f_b, draw, c=self.surrogate(k, x, sample, noise))
+            for k, draw in enumerate(draws)
         ]
 
     def surrogate(self, layer: int, x: Tensor, sample: Sample, noise: Noises) -> Surrogate:
@@ -240,20 +228,19 @@ class RaoRelaxed(Method):
         self.gammas = nn.ParameterList(torch.full((replicas,), settings.gamma) for _ in layers)
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
-        dists, sample = hard_pass(self.vae, x, noise)
+        draws, sample = hard_pass(self.vae, x, noise)
         log_q = reduce(add, sample.log_q)
         f_b = sample.f + (log_q.detach() - log_q)  # its own slope b - p has mean 0: noise only
         return [
             rx.rao_relax(
-                lambda b: f_b,
-                dist,
+                f_b,
+                draw,
                 c=OfBits(self.vae, k, x, sample, noise, self.scales),
                 eta=self.scales[k].eta,
                 lambda_=self.scales[k].lambda_,
                 gamma=self.gammas[k],
-                noise=noise[k],
             )
-            for k, dist in enumerate(dists)
+            for k, draw in enumerate(draws)
         ]
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 import relax as rx
 from experiments.vae.estimators import ControlVariates, Method, hard_pass
 from experiments.vae.models import VAE
-from relax.estimators.estimate import surrogate
 from relax.replicas import Streams
 
 ROWS = 2_000  # rows that go through the model at once; more only costs memory
@@ -63,8 +62,7 @@ def gradient_variance(method: Method, x: Tensor, streams: Streams, samples: int)
 def gradients(method: Method, x: Tensor, streams: Streams) -> tuple:
     """One draw: every layer's estimate, and the batch's gradient in the encoder's weights."""
     estimates = method.estimates(x, method.noise(x.shape[1], streams))
-    encoder = list(method.vae.encoder.parameters())
-    return estimates, torch.autograd.grad(surrogate(estimates), encoder)
+    return estimates, rx.gradients(estimates, method.vae.encoder.parameters())
 
 
 @torch.no_grad()
@@ -80,9 +78,9 @@ def residual_share(
         r, total = [], []
         for _ in range(draws):
             noise = method.noise(x.shape[1], streams)
-            dists, sample = hard_pass(method.vae, x, noise)
+            drawn, sample = hard_pass(method.vae, x, noise)
             c = method.surrogate(layer, x, sample, noise)
-            z = dists[layer].draw(noise[layer]).z
+            z = drawn[layer].z
             r.append(residual(z, c.context(), c.temperature(layer)))
             total.append(r[-1] + c.relaxed_f_and_grad(z)[0] if c.with_f else r[-1])
         r_variance, variance = (torch.stack(values).var(0).mean(-1) for values in (r, total))
@@ -115,8 +113,8 @@ def reconstructions(vae: VAE, x: Tensor, streams: Streams) -> Tensor:
     """Image probabilities after one pass up and down, [R, N, pixels]."""
     x = x.expand(len(vae.prior), *x.shape)
     noise = rx.Noise(streams.rand(x.shape[1], vae.prior.shape[-1]).clamp(1e-7, 1 - 1e-7))
-    b = rx.Bernoulli(vae.encode(0, x), replicas=1, validate=False).sample(noise)
-    return torch.sigmoid(vae.decode(0, b))
+    dist = rx.Bernoulli(vae.encode(0, x), replicas=1, validate=False)
+    return torch.sigmoid(vae.decode(0, rx.Draw(dist, noise).b))
 
 
 @torch.no_grad()

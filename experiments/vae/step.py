@@ -8,7 +8,7 @@ from torch import Tensor
 import relax as rx
 from experiments import accelerate
 from experiments.vae.estimators import Method, Noises
-from relax.estimators.estimate import weighted
+from relax.objectives import weighted
 from relax.replicas import Adam
 
 

@@ -1,48 +1,35 @@
-"""LAX: the score function of a continuous b, with a free-form surrogate as control variate.
-
-    g = [f(b) - c(b)] d/dtheta log p(b|theta) + d/dtheta c(b),  b = T(theta, u)
-
-The same b stands in all three places. Unbiased for every c; c = f gives the pathwise derivative.
-One evaluation of f. Source: Grathwohl et al. (2018), equation 6 and algorithm 1.
-"""
+"""LAX: the score function of a continuous b, with a free-form surrogate as control variate."""
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from relax.distributions import Noise, Normal, RandomSource
-from relax.estimators.control_variate import Surrogate, value_and_grad
-from relax.estimators.estimate import (
-    Estimate,
-    Function,
-    evaluate,
-    make_draw,
-    make_estimate,
-    normal,
-    weigh,
-)
+from relax.control_variate import ControlVariate, Surrogate, value_and_grad
+from relax.distributions import Draw
+from relax.estimate import Result, estimator, weigh
+from relax.function import Function
 
 
-def lax(
-    f: Function,
-    dist: Normal,
-    *,
-    c: Surrogate,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
-    """LAX with surrogate c: b [(K,) *batch, *event] -> [(K,) *batch]; f any Python of that form.
+@estimator(unbiased=True, evaluations=1, differentiable=False, needs=("continuous",))
+def lax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
+    """LAX.
 
-    A given b (a replayed action) must be the one that `noise` makes.
+        g = [f(b) - c(b)] d/dtheta log p(b|theta) + d/dtheta c(b),  b = T(theta, u)
+
+    The same b is used in all three places. Unbiased for every c that is continuous; c = f gives the
+    pathwise derivative. One evaluation of f. What c may look at is as in `rx.relax`: this row's b,
+    inputs, and what was sampled before; not later steps, layers above, or other rows.
+
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], any Python; or the value f(b).
+        dist: a continuous distribution, or a Draw.
+        c: b [(K,) *batch, *event] -> [(K,) *batch], attached to phi.
+        samples: K. generator: of the samples.
+
+    Source: Grathwohl et al. (2018), equation 6 and algorithm 1.
     """
-    dist = normal("lax", dist)
-    draw = make_draw("lax", dist, samples, noise, generator, b)
-    f_b = evaluate("lax", f, draw.b, draw)
-    c_b, dc = value_and_grad("lax", c, draw.b, f_b.shape)
+    c_b, dc = value_and_grad(c, draw.b, draw.value_shape)
+    dc_b = draw.pull_z(dc)
     grad = (
-        weigh(f_b.detach() - c_b, dist.score(draw.b))  # [f(b) - c(b)] d/dtheta log p(b|theta)
-        + dist.pull_z(dc, draw.b)  # + d/dtheta c(b)
+        weigh(f(draw.b) - c_b, draw.score)  # [f(b) - c(b)] d/dtheta log p(b|theta)
+        + dc_b  # + d/dtheta c(b)
     )
-    return make_estimate(dist, draw, grad, f_b)
+    return Result(grad, control=ControlVariate(c_b, dc_b))

@@ -1,66 +1,53 @@
-"""MuProp: the first-order Taylor expansion of f around the mean field as control variate.
-
-    g = [f(b) - f(m) - f'(m) (b - m) - B(x)] d/dtheta log p(b|theta) + f'(m) dm/dtheta,  m = E[b]
-
-Unbiased: the expansion's own gradient is known and added back. One evaluation of f at b, one
-differentiable evaluation at m. Source: Gu et al. (2016), equation 8.
-"""
+"""MuProp: the first-order Taylor expansion of f around the mean field as control variate."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from relax.distributions import Discrete, Noise, RandomSource
-from relax.estimators.estimate import (
-    Estimate,
-    Function,
-    average,
-    discrete,
-    evaluate,
-    make_draw,
-    make_estimate,
-    same_shape,
-    weigh,
-)
-from relax.estimators.slope import slope
+from relax.distributions import Draw
+from relax.estimate import Result, estimator, weigh
+from relax.estimators.reinforce import constant
+from relax.function import Function
 
 
+@estimator(unbiased=True, evaluations=2, differentiable=True, needs=("mean",))
 def muprop(
     f: Function,
-    dist: Discrete,
+    draw: Draw,
     *,
-    mean_field: Function | None = None,
+    mean_field: Callable[[Tensor], Any] | None = None,
     baseline: Tensor | float = 0.0,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
+) -> Result:
     """MuProp.
 
-    f: b [(K,) *batch, *event] -> [(K,) *batch]; differentiable unless `mean_field` is given.
-    mean_field: what is expanded around m, f itself by default; with several layers the function
-        that passes means on to the later ones.
-    baseline: B(x), a number or [(K,) *batch] attached to phi, fitted by squared error to the
-        signal that the expansion leaves.
+        g = [f(b) - f(m) - f'(m) (b - m) - B(x)] d/dtheta log p(b|theta) + f'(m) dm/dtheta
+
+    with m = E[b]. Unbiased: the expansion's own gradient is known and added back. One evaluation of
+    f at b, one differentiable evaluation at m.
+
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable; with `mean_field` any Python,
+            or the value f(b).
+        dist: a distribution, or a Draw.
+        mean_field: what is expanded around m, f itself by default; with several layers the function
+            that passes means on to the later ones.
+        baseline: B(x), a number or [(K,) *batch] attached to phi, fitted by squared error to the
+            signal that the expansion leaves.
+        samples: K. generator: of the samples.
+
+    Source: Gu et al. (2016), equation 8.
     """
-    dist = discrete("muprop", dist)
-    draw = make_draw("muprop", dist, samples, noise, generator, b, coupled=True)
-    f_b = evaluate("muprop", f, draw.b, draw)
-    if isinstance(baseline, Tensor) and baseline.ndim:
-        same_shape("muprop", "the baseline", baseline, f_b.shape)
-    m = dist.mean().detach().expand_as(draw.b)
-    f_m, df = slope("muprop", mean_field or f, m, draw)
-    linear = (df * (draw.b - m)).flatten(f_b.ndim).sum(-1)
-    left = f_b.detach() - f_m.detach() - linear
-    signal = left - torch.as_tensor(baseline).detach()
+    f_b, b, dist = f(draw.b), draw.b, draw.dist
+    m = dist.mean().detach().expand_as(b)
+    f_m, df = f.value_and_grad(m, mean_field)
+    linear = (df * (b - m)).flatten(f_b.ndim).sum(-1)
+    left = f_b - f_m - linear
     grad = (
-        weigh(signal, dist.score(draw.b))  # [f(b) - f(m) - f'(m)(b - m) - B] d/dtheta log p(b)
-        + dist.pull_mean(df)  # + f'(m) dm/dtheta
+        # [f(b) - f(m) - f'(m) (b - m) - B] d/dtheta log p(b|theta)
+        weigh(left - constant(baseline, draw), draw.score) + dist.pull_mean(df)  # + f'(m) dm/dtheta
     )
-    est = make_estimate(dist, draw, grad, f_b)
     error = left - baseline
-    return replace(est, objective=average(error * error, draw))
+    return Result(grad, objective=error * error)

@@ -1,32 +1,28 @@
-"""The pathwise derivative, or reparameterization trick: LAX with c = f.
-
-    g = d/dtheta f(z),  z = T(theta, u) ~ p(z|theta)
-
-Unbiased where f is differentiable. One evaluation of f.
-Source: Kingma and Welling (2014); Grathwohl et al. (2018), equation 3.
-"""
+"""The pathwise derivative, or reparameterization trick: LAX with c = f."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from relax.distributions import Noise, Normal, RandomSource
-from relax.estimators.estimate import Estimate, Function, make_draw, make_estimate, normal
-from relax.estimators.slope import slope
+from relax.distributions import Draw
+from relax.estimate import estimator
+from relax.function import Function
 
 
-def pathwise(
-    f: Function,
-    dist: Normal,
-    *,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
-    """The reparameterized gradient of f: b [(K,) *batch, *event] -> [(K,) *batch]."""
-    dist = normal("pathwise", dist)
-    draw = make_draw("pathwise", dist, samples, noise, generator, b)
-    f_z, df = slope("pathwise", f, draw.b, draw)
-    grad = dist.pull_z(df, draw.b)  # d/dtheta f(z)
-    return make_estimate(dist, draw, grad, f_z)
+@estimator(unbiased=True, evaluations=1, differentiable=True, needs=("continuous",))
+def pathwise(f: Function, draw: Draw) -> Tensor:
+    """The pathwise, or reparameterized, gradient.
+
+        g = d/dtheta f(b),  b = T(theta, u)
+
+    Unbiased where f is continuous and differentiable almost everywhere. One evaluation of f.
+
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable.
+        dist: a continuous distribution, or a Draw.
+        samples: K. generator: of the samples.
+
+    Source: Kingma and Welling (2014); Grathwohl et al. (2018), equation 3.
+    """
+    _, df = f.value_and_grad(draw.b)
+    return draw.pull_z(df)  # d/dtheta f(b)

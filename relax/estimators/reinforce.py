@@ -1,48 +1,39 @@
-"""REINFORCE: the score function with a baseline, the estimator that needs nothing of f.
-
-    g = [f(b) - baseline] d/dtheta log p(b|theta)
-
-Unbiased for any baseline that does not look at b. One evaluation of f.
-Source: Williams (1992); Grathwohl et al. (2018), equation 2.
-"""
+"""REINFORCE: the score function with a baseline, the estimator that needs nothing of f."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from relax.distributions import Distribution, Noise, RandomSource
-from relax.estimators.estimate import (
-    Estimate,
-    Function,
-    evaluate,
-    make_draw,
-    make_estimate,
-    same_shape,
-    weigh,
-)
+from relax.control_variate import check_rows
+from relax.distributions import Draw
+from relax.estimate import estimator, weigh
+from relax.function import Function
 
 
-def reinforce(
-    f: Function,
-    dist: Distribution,
-    *,
-    baseline: Tensor | float = 0.0,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
-    """The score-function estimator.
+@estimator(unbiased=True, evaluations=1, differentiable=False)
+def reinforce(f: Function, draw: Draw, *, baseline: Tensor | float = 0.0) -> Tensor:
+    """REINFORCE, the score-function estimator.
 
-    f: b [(K,) *batch, *event] -> [(K,) *batch], any Python.
-    baseline: a number, or a tensor of f(b)'s shape.
+        g = [f(b) - baseline] d/dtheta log p(b|theta)
+
+    Unbiased for any baseline that does not look at b. One evaluation of f.
+
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], any Python; or the value f(b).
+        dist: a distribution, or a Draw.
+        baseline: a number, or a tensor of f(b)'s shape.
+        samples: K. generator: of the samples.
+
+    Source: Williams (1992); Grathwohl et al. (2018), equation 2.
     """
-    noise = dist.noise(samples, generator, coupled=True) if noise is None else noise
-    draw = make_draw("reinforce", dist, samples, noise, generator, b)
-    f_b = evaluate("reinforce", f, draw.b, draw)
-    if isinstance(baseline, Tensor) and baseline.ndim:
-        same_shape("reinforce", "the baseline", baseline, f_b.shape)
-    signal = f_b.detach() - torch.as_tensor(baseline).detach()
-    grad = weigh(signal, dist.score(draw.b))  # [f(b) - baseline] d/dtheta log p(b|theta)
-    return make_estimate(dist, draw, grad, f_b)
+    signal = f(draw.b) - constant(baseline, draw)
+    return weigh(signal, draw.score)  # [f(b) - baseline] d/dtheta log p(b|theta)
+
+
+def constant(baseline: Tensor | float, draw: Draw) -> Tensor | float:
+    """The baseline without its graph; a tensor must have one number, or one per row."""
+    if not isinstance(baseline, Tensor):
+        return baseline
+    if baseline.ndim:
+        check_rows(baseline, draw.value_shape, "the baseline")
+    return baseline.detach()

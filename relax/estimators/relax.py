@@ -1,57 +1,51 @@
-"""RELAX: the score function of b, with a free-form surrogate of the relaxed z as control variate.
-
-    g = [f(b) - c(z~)] d/dtheta log p(b|theta) + d/dtheta c(z) - d/dtheta c(z~)
-
-    b = H(z),  z ~ p(z|theta),  z~ ~ p(z|b, theta)
-
-Unbiased for every c. One evaluation of f at b; c is evaluated at z and z~.
-Source: Grathwohl et al. (2018), equation 8 and algorithm 2.
-"""
+"""RELAX: the score function of b, with a free-form surrogate of z as control variate."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from relax.control_variate import ControlVariate, Surrogate, control_variate
+from relax.distributions import Draw
+from relax.estimate import Result, estimator, weigh
+from relax.function import Function
 
-from relax.distributions import Discrete, Noise, RandomSource
-from relax.estimators.control_variate import Surrogate, control_variate
-from relax.estimators.estimate import (
-    Estimate,
-    Function,
-    discrete,
-    evaluate,
-    make_draw,
-    make_estimate,
-    weigh,
+
+@estimator(
+    unbiased=True,
+    evaluations=1,
+    differentiable=False,
+    needs=("condition",),
+    draws="independent with v",
 )
+def relax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
+    """RELAX.
 
+        g = [f(b) - c(z~)] d/dtheta log p(b|theta) + d/dtheta c(z) - d/dtheta c(z~)
 
-def relax(
-    f: Function,
-    dist: Discrete,
-    *,
-    c: Surrogate,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-    coupled: bool = False,
-) -> Estimate:
-    """RELAX with surrogate c.
+        b = H(z),  z ~ p(z|theta),  z~ ~ p(z|b, theta)
 
-    f: b [(K,) *batch, *event] -> [(K,) *batch], any Python.
-    c: z, like b with one more first axis for z and z~, -> [2, (K,) *batch]; with `coupled` noise
-        one evaluation serves both and that axis is absent. So c must accept leading axes.
-    coupled: recover v from u, so that z~ = z in value (the authors' choice), instead of drawing it.
+    Unbiased for every c that is continuous in z. One evaluation of f at b; c is evaluated at z and
+    z~. For one row, c may look at that row's z, at inputs, and at what was sampled before it: not
+    at later steps, at layers above, or at other rows (batch normalisation). Such a c is not
+    detected, and neither is a c of which a part is detached from z; `rx.bias_test` finds both.
 
-    Raises TypeError for a continuous distribution, ValueError for shapes that do not match.
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], any Python; or the value f(b).
+        dist: a distribution with `condition`, or a Draw.
+        c: z, like b with one more first axis for z and z~, -> [2, (K,) *batch]; with coupled noise
+            one evaluation serves both and that axis is absent. So c must accept leading axes.
+        samples: K. generator: of the samples.
+        coupled: recover v from u, so that z~ = z in value (the authors' choice), instead of drawing
+            it. A Draw without v is coupled.
+
+    Raises:
+        TypeError: the distribution has no `condition`.
+        ValueError: shapes do not match, or c(z) is not connected to z.
+
+    Source: Grathwohl et al. (2018), equation 8 and algorithm 2.
     """
-    dist = discrete("relax", dist)
-    draw = make_draw("relax", dist, samples, noise, generator, b, coupled)
-    f_b = evaluate("relax", f, draw.b, draw)
-    c_zt, dc_z, dc_zt = control_variate("relax", c, draw, f_b.shape)
+    f_b, (c_zt, dc_z, dc_zt) = f(draw.b), control_variate(c, draw)
     grad = (
-        weigh(f_b.detach() - c_zt, dist.score(draw.b))  # [f(b) - c(z~)] d/dtheta log p(b|theta)
+        weigh(f_b - c_zt, draw.score)  # [f(b) - c(z~)] d/dtheta log p(b|theta)
         + dc_z  # + d/dtheta c(z)
         - dc_zt  # - d/dtheta c(z~)
     )
-    return make_estimate(dist, draw, grad, f_b)
+    return Result(grad, control=ControlVariate(c_zt, dc_z, dc_zt))

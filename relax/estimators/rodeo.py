@@ -1,15 +1,4 @@
-"""RODEO: leave-one-out REINFORCE with control variates from a discrete Stein operator.
-
-    g = mean_k { f_k - mean_{j != k} [f_j + alpha (A h_j)(b_j)] } (b_k - p)
-        + beta mean_k (A [h'_k (b - p)])(b_k)
-
-    (A h)(b) = mean_i P(b_i flipped) [h(b with b_i flipped) - h(b)],   E[A h] = 0
-
-h_k and h'_k are two outputs of one small net of the OTHER samples' mean f and linearisation
-mean_{j != k} G_j (b - b_j), G_j = df/db at b_j: they never look at b_k. Unbiased for every net,
-alpha and beta (phi). K evaluations of f and of its derivative, K D of the net.
-Source: Shi et al., "Gradient estimation with discrete Stein operators" (2022).
-"""
+"""RODEO: leave-one-out REINFORCE with control variates from a discrete Stein operator."""
 
 from __future__ import annotations
 
@@ -18,22 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from relax.distributions import Bernoulli, Noise, RandomSource
-from relax.estimators.estimate import (
-    Estimate,
-    Function,
-    bernoulli,
-    make_draw,
-    make_estimate,
-    several,
-    weigh,
-)
+from relax.distributions import Draw
+from relax.estimate import estimator, weigh
 from relax.estimators.rloo import leave_one_out
-from relax.estimators.slope import slope
+from relax.function import Function
 
 
 class Stein(nn.Module):
-    """phi: (linearisation, mean f) [...] each -> (alpha h, beta h') [...] each."""
+    """phi of `rx.rodeo`: (linearisation, mean f) [...] each -> (alpha h, beta h') [...] each."""
 
     def __init__(self, hidden: int = 100) -> None:
         super().__init__()
@@ -48,29 +29,43 @@ class Stein(nn.Module):
         return alpha_h, beta_h
 
 
+@estimator(
+    unbiased=True,
+    evaluations=2,
+    differentiable=True,
+    needs=("bits",),
+    samples=2,
+    draws="several independent",
+)
 def rodeo(
-    f: Function,
-    dist: Bernoulli,
-    *,
-    stein: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    samples: int = 2,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
-    """RODEO; f: b [K, *batch, *event] -> [K, *batch], differentiable at b.
+    f: Function, draw: Draw, *, stein: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> Tensor:
+    """RODEO.
 
-    stein: phi, `rx.Stein()` or any map of its form. samples: K, at least 2.
+        g = mean_k { f_k - mean_{j != k} [f_j + alpha (A h_j)(b_j)] } (b_k - p)
+            + beta mean_k (A [h'_k (b - p)])(b_k)
+
+        (A h)(b) = mean_i P(b_i flipped) [h(b with b_i flipped) - h(b)],   E[A h] = 0
+
+    h_k and h'_k are two outputs of one small net of the OTHER samples' mean f and linearisation
+    mean_{j != k} G_j (b - b_j), G_j = df/db at b_j: they never look at b_k. Unbiased for every net,
+    alpha and beta. K evaluations of f and of its derivative, K D of the net.
+
+    Args:
+        f: b [K, *batch, *event] -> [K, *batch], differentiable at b.
+        dist: a Bernoulli, or a Draw of several independent samples.
+        stein: phi, `rx.Stein()` or any map of its form.
+        samples: K, at least 2. generator: of the samples.
+
+    Source: Shi et al., "Gradient estimation with discrete Stein operators" (2022).
     """
-    dist = bernoulli("rodeo", dist)
-    draw = make_draw("rodeo", dist, samples, noise, generator, b, coupled=True)
-    f_b, df = slope("rodeo", f, draw.b, draw)
-    k, lead = several("rodeo", draw), f_b.ndim
-    b, p = draw.b.flatten(lead), torch.sigmoid(dist.theta.detach()).flatten(lead - 1)
-    df, others = df.flatten(lead), leave_one_out(f_b.detach(), k)
+    f_b, df = f.value_and_grad(draw.b)
+    lead = f_b.ndim
+    b, p = draw.b.flatten(lead), torch.sigmoid(draw.dist.theta.detach()).flatten(lead - 1)
+    df, others = df.flatten(lead), leave_one_out(f_b)
     # the linearisation at b_k, and what flipping bit i adds to it
-    at_zero = leave_one_out((df * b).sum(-1), k)
-    df = leave_one_out(df, k)
+    at_zero = leave_one_out((df * b).sum(-1))
+    df = leave_one_out(df)
     linear = (df * b).sum(-1) - at_zero
     flips = linear.unsqueeze(-1) + df * (1 - 2 * b)
     h, h_score = stein(linear, others)
@@ -81,6 +76,5 @@ def rodeo(
     a_score = (  # beta A [h' (b - p)]: the change of h', and of b - p where bit i is its own
         weigh(change, b - p) + w * h_score_flip * (1 - 2 * b)
     )
-    signal = f_b.detach() - leave_one_out(f_b.detach() + a_h, k)
-    grad = weigh(signal, b - p) + a_score
-    return make_estimate(dist, draw, grad.reshape(draw.b.shape), f_b)
+    signal = f_b - leave_one_out(f_b + a_h)
+    return (weigh(signal, b - p) + a_score).reshape(draw.b.shape)

@@ -1,46 +1,39 @@
-"""Straight-through Gumbel-softmax: f's derivative at the hard b, passed on through the relaxed one.
-
-    g = df/db dsigma_lambda(z)/dtheta,  b = H(z)
-
-Biased. One evaluation of f, differentiable at b.
-Source: Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax" (2017).
-"""
+"""Straight-through Gumbel-softmax: f's derivative at b, passed on through the relaxed b."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from relax.distributions import Discrete, Noise, RandomSource
-from relax.estimators.estimate import Estimate, Function, discrete, make_draw, make_estimate
-from relax.estimators.slope import slope
-from relax.surrogates import lift
+from relax.distributions import Distribution, Draw
+from relax.estimate import estimator
+from relax.function import Function
+from relax.surrogates import lift, positive
 
 
-def st_gumbel(
-    f: Function,
-    dist: Discrete,
-    *,
-    lambda_: Tensor | float = 0.5,
-    samples: int = 1,
-    noise: Noise | None = None,
-    generator: RandomSource = None,
-    b: Tensor | None = None,
-) -> Estimate:
-    """The straight-through Gumbel-softmax gradient at temperature lambda, a number or [*replicas].
+@estimator(unbiased=False, evaluations=1, differentiable=True, needs=("relaxed",))
+def st_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Tensor:
+    """The straight-through Gumbel-softmax gradient.
 
-    f: b [(K,) *batch, *event] -> [(K,) *batch].
+        g = df/db dsigma_lambda(z)/dtheta,  b = H(z)
+
+    Biased. One evaluation of f, differentiable at b.
+
+    Args:
+        f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable.
+        dist: a distribution with `relaxed`, or a Draw.
+        lambda_: the temperature, a number or a tensor [*replicas].
+        samples: K. generator: of the samples.
+
+    Source: Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax" (2017).
     """
-    dist = discrete("st_gumbel", dist)
-    draw = make_draw("st_gumbel", dist, samples, noise, generator, b, coupled=True)
-    f_b, df = slope("st_gumbel", f, draw.b, draw)
     z = draw.z.detach()
-    through = pull_relaxed(dist, df, z, lift(lambda_, z, draw.sampled))
-    grad = dist.pull_z(through, z)  # df/db dsigma_lambda(z)/dtheta
-    return make_estimate(dist, draw, grad, f_b)
+    _, df = f.value_and_grad(draw.b)
+    lambda_ = lift(positive(lambda_, draw.dist), z, draw.sampled)
+    return draw.pull_z(pull_relaxed(draw.dist, df, z, lambda_))  # df/db dsigma_lambda(z)/dtheta
 
 
-def pull_relaxed(dist: Discrete, df: Tensor, z: Tensor, lambda_: Tensor | float) -> Tensor:
+def pull_relaxed(dist: Distribution, df: Tensor, z: Tensor, lambda_: Tensor | float) -> Tensor:
     """df dsigma_lambda(z)/dz, a constant."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()

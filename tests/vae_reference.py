@@ -2,7 +2,7 @@
 
 c is plain code that autograd differentiates, once at z and once at z~ (so the decoder runs three
 times), and the variance objective goes through the second derivative. The estimator itself is
-`relax.reference.relax`.
+`tests.reference.relax`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-import relax as rx
 from experiments.vae.estimators import ControlVariates, Noises, hard_pass
-from relax import reference
+from tests import reference
 
 
 def surrogate(
@@ -58,14 +57,13 @@ def gradients(
     direct: let c(z) and c(z~) depend on theta beside z. With coupled noise that cancels, otherwise
     it has mean zero and only adds noise.
     """
-    dists, sample = hard_pass(method.vae, x, noise)
+    draws, sample = hard_pass(method.vae, x, noise)
     f_b, rows = sample.f, x.shape[1]
-    thetas, parts = [dist.theta for dist in dists], []
+    thetas, parts = [draw.dist.theta for draw in draws], []
     inner = thetas if direct else [theta.detach() for theta in thetas]
-    for k, dist in enumerate(dists):
+    for k, draw in enumerate(draws):
         c = surrogate(method, k, x, inner, sample.latents, noise)
-        own = rx.Noise(noise[k].u) if method.coupled else noise[k]
-        parts.append(reference.relax(lambda b: f_b, dist, c, own))
+        parts.append(reference.relax(lambda b: f_b, draw, c))
     objective = sum(g.square().sum() for g in parts) / rows
     phi = torch.autograd.grad(objective, method.phi(), retain_graph=True)
     model = torch.autograd.grad(

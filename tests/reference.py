@@ -1,10 +1,9 @@
-"""The estimators as the papers write them: slow, plain, and the oracle of the fast ones.
+"""The estimators as the papers write them: slow, plain, and the oracle of the ones in relax/.
 
 Every term is an autograd derivative in theta, c is evaluated once for each place where it stands,
 and the variance objective goes through a second derivative. The tests hold `relax.estimators` to
-these to 1e-12 in float64; the benchmark measures against them. b, z and z~ come from the same
-explicit noise. All take f, c: [*batch, *event] -> [*batch] and return a gradient like theta,
-attached to phi.
+these to 1e-12 in float64. All take f, c: [*batch, *event] -> [*batch] and a draw, and return a
+gradient like theta, attached to phi.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from relax.distributions import Discrete, Noise, Normal
-from relax.estimators.estimate import weigh
+import relax as rx
+from relax import weigh
 
 Function = Callable[[Tensor], Tensor]
 
@@ -27,9 +26,9 @@ def derivative(y: Tensor, theta: Tensor) -> Tensor:
     )[0]
 
 
-def relax(f: Function, dist: Discrete, c: Function, noise: Noise) -> Tensor:
+def relax(f: Function, draw: rx.Draw, c: Function) -> Tensor:
     """[f(b) - c(z~)] d/dtheta log p(b|theta) + d/dtheta c(z) - d/dtheta c(z~)."""
-    draw = dist.draw(noise)
+    dist = draw.dist
     f_b = f(draw.b).detach()
     c_z, c_zt = c(draw.z), c(draw.z_tilde)
     score = derivative(dist.log_prob(draw.b), dist.theta).detach()
@@ -40,20 +39,14 @@ def relax(f: Function, dist: Discrete, c: Function, noise: Noise) -> Tensor:
     )
 
 
-def rebar(
-    f: Function,
-    dist: Discrete,
-    eta: Tensor | float,
-    lambda_: Tensor | float,
-    noise: Noise,
-) -> Tensor:
+def rebar(f: Function, draw: rx.Draw, eta: Tensor | float, lambda_: Tensor | float) -> Tensor:
     """RELAX with c(z) = eta f(sigma_lambda(z))."""
-    return relax(f, dist, lambda z: eta * f(dist.relaxed(z, lambda_)), noise)
+    return relax(f, draw, lambda z: eta * f(draw.dist.relaxed(z, lambda_)))
 
 
-def lax(f: Function, dist: Normal, c: Function, noise: Noise) -> Tensor:
+def lax(f: Function, draw: rx.Draw, c: Function) -> Tensor:
     """[f(b) - c(b)] d/dtheta log p(b|theta) + d/dtheta c(b)."""
-    draw = dist.draw(noise)
+    dist = draw.dist
     score = derivative(dist.log_prob(draw.b), dist.theta).detach()
     return (
         weigh(f(draw.b).detach() - c(draw.b), score)  # [f(b) - c(b)] d/dtheta log p(b|theta)
@@ -61,13 +54,32 @@ def lax(f: Function, dist: Normal, c: Function, noise: Noise) -> Tensor:
     )
 
 
-def dlax(f: Function, dist: Discrete, c: Function, noise: Noise) -> Tensor:
+def dlax(f: Function, draw: rx.Draw, c: Function) -> Tensor:
     """f(b) d/dtheta log p(b|theta) - c(z) d/dtheta log p(z|theta) + d/dtheta c(z)."""
-    draw = dist.draw(noise)
-    z = draw.z.detach()
+    dist, z = draw.dist, draw.z.detach()
     score = derivative(dist.log_prob(draw.b), dist.theta).detach()
+    score_z = derivative(dist.log_prob_z(z), dist.theta).detach()
     return (
         weigh(f(draw.b).detach(), score)  # f(b) d/dtheta log p(b|theta)
-        - weigh(c(z), dist.score_z(z))  # - c(z) d/dtheta log p(z|theta)
+        - weigh(c(z), score_z)  # - c(z) d/dtheta log p(z|theta)
         + derivative(c(draw.z), dist.theta)  # + d/dtheta c(z)
     )
+
+
+def grouped_objective(est: rx.Estimate, params: list[Tensor], groups: Tensor) -> Tensor:
+    """Mean over groups of |the gradient of a group's total|^2, summed over replicas.
+
+    What the surrogate of a policy minimises: the rows of one episode are not independent, so their
+    sum is squared. groups [*batch] numbers each replica's groups from 0; -1 is padding.
+    """
+    total = torch.zeros(())
+    for replica, own in enumerate(groups):
+        count = int(own.max()) + 1
+        for group in range(count):
+            picked = torch.zeros_like(est.grad)
+            picked[replica, own == group] = est.grad[replica, own == group]
+            grads = torch.autograd.grad(
+                est.theta, params, picked, create_graph=True, materialize_grads=True
+            )
+            total = total + sum(g.square().sum() for g in grads) / count
+    return total

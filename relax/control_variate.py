@@ -1,0 +1,84 @@
+"""c(z), c(z~) and their derivatives in theta, for every estimator that has a surrogate.
+
+The derivative is taken at a detached z and pulled back to theta (`Draw.pull_z`), so that nothing
+but phi stands behind it. z and z~ go through c together; coupled noise makes them equal in value,
+and then once is enough. A direct dependence of c on theta is left out of d/dtheta c(z) and of
+d/dtheta c(z~) alike, where the two have the same mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from relax.distributions import Draw
+
+Surrogate = Callable[[Tensor], Tensor]
+
+NOT_CONNECTED = (
+    "c(z) is not connected to z by autograd: d/dtheta c(z) cannot be taken, and the estimate would "
+    "be biased. Compute c from z by differentiable torch operations: not under no_grad or "
+    "inference_mode, not in NumPy, not from H(z). What does not depend on z is a baseline "
+    "(rx.reinforce, rx.nvil)"
+)
+
+
+class ControlVariate(NamedTuple):
+    """c_zt [(K,) *batch]; dc_z and dc_zt [(K,) *shape of theta]; all attached to phi.
+
+    For estimators without z~, c_zt is c(z) and dc_zt is None.
+    """
+
+    c_zt: Tensor
+    dc_z: Tensor
+    dc_zt: Tensor | None = None
+
+
+def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+    """c(z~), d/dtheta c(z) and d/dtheta c(z~)."""
+    z = draw.z.detach()
+    if draw.coupled:
+        c_z, dc = value_and_grad(c, z, draw.value_shape)
+        return c_z, draw.pull_z(dc), draw.pull_z_tilde(dc, z)
+    z_tilde = draw.z_tilde.detach()
+    both = torch.stack([z, z_tilde])
+    (_, c_zt), (dc_z, dc_zt) = value_and_grad(c, both, torch.Size((2, *draw.value_shape)))
+    return c_zt, draw.pull_z(dc_z), draw.pull_z_tilde(dc_zt, z_tilde)
+
+
+def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """c(z) of the given shape and dc/dz like z, both attached to phi; c gets a z of its own.
+
+    A surrogate that offers `value_and_grad(z)` is asked for both at once, which saves the second
+    derivative in z; autograd does it for any other.
+
+    Raises:
+        ValueError: c(z) has another shape, or is not connected to z.
+    """
+    if hasattr(c, "value_and_grad"):
+        c_z, dc = c.value_and_grad(z.clone())
+        check_rows(c_z, shape)
+        return c_z, dc
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_()
+        c_z = c(leaf.clone())
+        check_rows(c_z, shape)
+        if not c_z.requires_grad:
+            raise ValueError(NOT_CONNECTED)
+        c_z = c_z if c_z.dtype == z.dtype else c_z.to(z.dtype)
+        (dc,) = torch.autograd.grad(c_z.sum(), leaf, create_graph=True, allow_unused=True)
+        if dc is None:
+            raise ValueError(NOT_CONNECTED)
+    return c_z, dc
+
+
+def check_rows(x: Tensor, shape: torch.Size, what: str = "c(z)") -> None:
+    """Refuse what would broadcast silently, such as c(z) of [B, 1] against f(b) of [B]."""
+    if x.shape != shape:
+        raise ValueError(
+            f"{what} has shape {list(x.shape)} where one number per row is needed, {list(shape)} "
+            f"(a last axis of 1 goes with .squeeze(-1))"
+        )

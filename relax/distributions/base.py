@@ -1,0 +1,314 @@
+"""What a distribution is: a map from explicit noise to b, its log-probability, and what it may add.
+
+    b = H(z),   z = T(theta, u) ~ p(z|theta),   z_tilde ~ p(z|b, theta)
+
+Three methods make a distribution: `reparameterize`, `hard` and `log_prob`. Everything else is
+either derived from them by autograd (scores and pullbacks, which may be overridden for speed), or
+an additional capability that some estimators ask for (CAPABILITIES).
+
+Shapes: R replicas, K samples, B batch, D event, C classes. K is absent when one sample is drawn.
+Source: Grathwohl et al., "Backpropagation through the Void" (ICLR 2018), section 3.3, appendix B.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import product
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from relax.distributions.draw import Draw, Noise
+from relax.distributions.numerics import RandomSource, open_interval, random
+
+HALF = (torch.float16, torch.bfloat16)
+LARGEST_SUPPORT = 2**20
+
+CAPABILITIES = {  # name of the method -> what it means, and what to use without it
+    "condition": ("a discrete distribution with condition(b, v), z given b", "lax or pathwise"),
+    "recover": ("recover(b, z), the coupled z given b", "coupled=False"),
+    "relaxed": ("a discrete distribution with relaxed(z, lambda_)", "lax or pathwise"),
+    "mean": ("a discrete distribution with mean(), E[b]", "reinforce or rloo"),
+    "pull_mean": ("a closed form of pull_mean(grad, p)", "straight_through"),
+    "pull_z": ("a closed form of pull_z(grad, z, u)", "st_gumbel"),
+    "log_prob_z": ("a discrete distribution with log_prob_z(z)", "relax, or lax if b = z"),
+    "support": ("a discrete distribution with support(), all outcomes", "bias_test(exact=...)"),
+    "alternatives": ("a discrete distribution with alternatives(b)", "rloo"),
+    "continuous": ("a continuous distribution, b = z", "relax, or dlax without conditioning"),
+    "bits": ("a Bernoulli, independent bits with logits theta", "rloo"),
+    "log_p": ("a Categorical, one choice with log-probabilities log_p", "rloo"),
+    "mean_and_std": ("a Normal with mean_and_std()", "reinforce or rloo"),
+}
+
+
+class Distribution(ABC):
+    """A distribution over b with parameter theta, [*batch, *event] as a rule.
+
+    Subclass it and define `reparameterize(u)`, `hard(z)` and `log_prob(b)` for an estimator of
+    your own distribution; `condition(b, v)` in addition gives RELAX, `support()` exact gradients.
+
+    Args:
+        theta: floating-point parameters. Half precision is converted to float32 here, so that the
+            noise, z, z_tilde and the gradient have the resolution they need.
+        event_ndim: how many trailing axes of b are one joint event; f returns one number for each.
+        replicas: how many leading batch axes are replicas, which are summed over, not averaged.
+        validate: look at the values: NaN raises, infinite logits are found, replayed draws are
+            checked. That reads from the device, which torch.compile, CUDA graphs and vmap forbid.
+
+    Raises:
+        ValueError: theta is not floating point, has too few axes, or holds a NaN.
+    """
+
+    bits = False
+    coordinate_ndim = 0  # trailing axes of b that are one coordinate: 1 for one-hot classes
+
+    def __init__(
+        self, theta: Tensor, *, event_ndim: int = 1, replicas: int = 0, validate: bool = True
+    ) -> None:
+        name = type(self).__name__
+        if not theta.is_floating_point():
+            raise ValueError(f"{name} needs floating-point parameters, got {theta.dtype}")
+        self.dtype = theta.dtype  # of a discrete b as f gets it
+        self.theta = theta.float() if theta.dtype in HALF else theta
+        self.event_ndim, self.replicas, self.validate = event_ndim, replicas, validate
+        self.mask: Tensor | None = None  # where theta is infinite; see Discrete
+        if event_ndim < 1 or len(self.sample_shape) < event_ndim + replicas:
+            raise ValueError(
+                f"{name}: parameters of shape {list(theta.shape)} have too few axes for "
+                f"{replicas} replica axes and an event of {event_ndim} axes (at least 1)"
+            )
+        self.finite = not validate or bool(theta.isfinite().all())
+        if not self.finite and bool(theta.isnan().any()):
+            raise ValueError(f"{name}: the parameters contain NaN")
+
+    @abstractmethod
+    def reparameterize(self, u: Tensor) -> Tensor:
+        """z as a differentiable function of theta and noise u."""
+
+    @abstractmethod
+    def hard(self, z: Tensor) -> Tensor:
+        """b = H(z), of z's shape; z itself for a continuous distribution."""
+
+    @abstractmethod
+    def log_prob(self, b: Tensor) -> Tensor:
+        """log p(b|theta), of every coordinate or of the joint event."""
+
+    if TYPE_CHECKING:  # the capabilities, which a distribution may lack
+
+        def condition(self, b: Tensor, v: Tensor) -> Tensor:
+            """z_tilde ~ p(z|b, theta) from uniform noise v, differentiable in theta."""
+
+        def recover(self, b: Tensor, z: Tensor) -> Tensor:
+            """z_tilde from that noise at which it equals z in value, differentiable in theta."""
+
+        def relaxed(self, z: Tensor, lambda_: Tensor | float) -> Tensor:
+            """sigma_lambda(z): H made continuous at temperature lambda."""
+
+        def mean(self) -> Tensor:
+            """E[b]."""
+
+        def log_prob_z(self, z: Tensor) -> Tensor:
+            """log p(z|theta), of every coordinate or of the joint event."""
+
+        def support(self) -> Tensor:
+            """All outcomes of the joint event on a new first axis, [S, *shape of b]."""
+
+        def alternatives(self, b: Tensor) -> list[tuple[Tensor, Tensor]]:
+            """Every other value of every coordinate, and how its p enters E[b]."""
+
+        def mean_and_std(self) -> tuple[Tensor, Tensor]:
+            """Mean and standard deviation of independent Gaussians."""
+
+        @property
+        def log_p(self) -> Tensor:
+            """Normalised log-probabilities of the classes."""
+
+    # ---- shapes and copies ----
+
+    @property
+    def sample_shape(self) -> torch.Size:
+        """Shape of one draw of z and b."""
+        return self.theta.shape
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Shape of f(b) for one draw: replica axes first, then the rows that are averaged."""
+        shape = self.sample_shape
+        return shape[: len(shape) - self.event_ndim]
+
+    def expand(self, n: int) -> Self:
+        """n independent copies on a new first batch axis, sharing theta, without replicas."""
+        return self.with_theta(self.theta.expand(n, *self.theta.shape))
+
+    def with_theta(self, theta: Tensor) -> Self:
+        """A copy at other parameters, without replicas; attributes of your own are kept."""
+        other = copy.copy(self)
+        other.theta, other.replicas = theta, 0
+        return other
+
+    def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """x with `value` where theta is masked, and no gradient there."""
+        return x if self.mask is None else x.masked_fill(self.mask, value)
+
+    # ---- draws ----
+
+    def draw(
+        self, samples: int = 1, *, coupled: bool = False, generator: RandomSource = None
+    ) -> Draw:
+        """Independent draws of b with the noise behind them.
+
+        Args:
+            samples: K. They stand on a new first axis of b; one sample has none.
+            coupled: recover v from u instead of drawing it, so that z_tilde = z in value.
+            generator: a torch.Generator, or rx.replicas.Streams for a stream per replica.
+        """
+        return Draw(self, self.noise(samples, generator, coupled))
+
+    def sample(self, samples: int = 1, *, generator: RandomSource = None) -> Tensor:
+        """b alone, [(K,) *shape of b]."""
+        return self.draw(samples, coupled=True, generator=generator).b
+
+    def noise(
+        self, samples: int = 1, generator: RandomSource = None, coupled: bool = False
+    ) -> Noise:
+        """Noise for `samples` draws, uniform on the open interval; `coupled` leaves v out."""
+        u = self._uniform(samples, generator)
+        return Noise(u, None if coupled else self._uniform(samples, generator))
+
+    def _uniform(self, samples: int, generator: RandomSource) -> Tensor:
+        return open_interval(random("rand", self.sample_shape, samples, self.theta, generator))
+
+    # ---- derivatives: defaults by autograd, one copy of theta per sample ----
+
+    def score(self, b: Tensor) -> Tensor:
+        """d log p(b|theta)/dtheta, [(K,) *shape of theta]."""
+        return self._pull("log_prob", lambda dist: dist.log_prob(b), b)
+
+    def score_z(self, z: Tensor) -> Tensor:
+        """d log p(z|theta)/dtheta at a constant z, [(K,) *shape of theta]."""
+        return self._pull("log_prob_z", lambda dist: dist.log_prob_z(z), z)
+
+    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor) -> Tensor:
+        """grad dz/dtheta for z = T(theta, u)."""
+        return self._pull("reparameterize", lambda dist: dist.reparameterize(u), z, grad)
+
+    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v: Tensor | None) -> Tensor:
+        """grad dz_tilde/dtheta; without v the noise is the one that `recover` finds."""
+
+        def again(dist: Distribution) -> Tensor:
+            return dist.recover(b, z_tilde) if v is None else dist.condition(b, v)
+
+        return self._pull("condition", again, z_tilde, grad)
+
+    def pull_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
+        """grad dE[b]/dtheta; closed forms also know it where the mean is another p."""
+        return self._pull("mean", lambda dist: dist.mean().expand_as(grad), grad, grad)
+
+    def _pull(
+        self,
+        name: str,
+        output: Callable[[Distribution], Tensor],
+        like: Tensor,
+        grad: Tensor | None = None,
+    ) -> Tensor:
+        """grad d output/dtheta of every sample; `like` has the samples' leading axes."""
+        lead = like.shape[: like.ndim - len(self.sample_shape)]
+        with torch.enable_grad():
+            theta = self.theta.detach().expand(*lead, *self.theta.shape).requires_grad_()
+            y = output(self.with_theta(theta))
+            if not y.requires_grad:
+                raise ValueError(
+                    f"{type(self).__name__}.{name} is not connected to self.theta by autograd"
+                )
+            attached = grad is not None and grad.requires_grad
+            y = y.sum() if grad is None else y
+            return torch.autograd.grad(y, theta, grad, create_graph=attached)[0]
+
+    # ---- capabilities ----
+
+    @property
+    def continuous(self) -> bool:
+        """Whether b = z: `hard` returns what it gets."""
+        z = self.theta.detach().new_zeros(()).expand(self.sample_shape)
+        return self.hard(z) is z
+
+    def supports(self, need: str) -> bool:
+        """Whether this distribution has a capability, or its own closed form of a derivative."""
+        if need in ("continuous", "bits"):
+            return bool(getattr(self, need))
+        found = getattr(type(self), need, None)
+        return found is not None and found is not getattr(Distribution, need, None)
+
+    def require(self, name: str, need: str) -> None:
+        """Raise TypeError where the estimator `name` has no meaning here."""
+        if not self.supports(need):
+            meaning, instead = CAPABILITIES[need]
+            raise TypeError(
+                f"{name} needs {meaning}; {type(self).__name__} is none: use {instead} there"
+            )
+
+    def joint_log_prob(self, b: Tensor) -> Tensor:
+        """log p(b|theta) of the whole event, [..., *batch]."""
+        log_p, rows = self.log_prob(b), b.ndim - self.event_ndim
+        return log_p if log_p.ndim == rows else log_p.flatten(rows).sum(-1)
+
+    def __repr__(self) -> str:
+        replicas = f", replicas={self.replicas}" if self.replicas else ""
+        shape = f"{list(self.theta.shape)}, event_ndim={self.event_ndim}{replicas}"
+        return f"{type(self).__name__}(theta: {shape})"
+
+
+class Discrete(Distribution):
+    """A base for discrete distributions: masked parameters, E[b] kept, enumeration of outcomes.
+
+    A logit of -inf (a masked action; for a Bernoulli +inf as well) is an outcome that never
+    happens. It is 0 in z and z_tilde, keeps its probability in `relaxed`, and gets a gradient of 0.
+
+    Args:
+        masked: whether logits may be infinite. None looks, or means no where validate=False.
+    """
+
+    _p: Tensor | None = None
+    continuous = False
+
+    def __init__(
+        self,
+        theta: Tensor,
+        *,
+        event_ndim: int = 1,
+        replicas: int = 0,
+        masked: bool | None = None,
+        validate: bool = True,
+    ) -> None:
+        super().__init__(theta, event_ndim=event_ndim, replicas=replicas, validate=validate)
+        if masked or (masked is None and not self.finite):
+            self.mask = self.theta.isinf()
+
+    @property
+    def p(self) -> Tensor:
+        """E[b] as a constant, computed once (by hand: a cached_property does not compile)."""
+        if self._p is None:
+            self._p = self.mean().detach()
+        return self._p
+
+    def with_theta(self, theta: Tensor) -> Self:
+        other = super().with_theta(theta)
+        other._p = None
+        other.mask = None if self.mask is None else theta.isinf()
+        return other
+
+    def enumerate(self, values: Tensor) -> Tensor:
+        """Every assignment of `values` [V, ...] to the coordinates of the event, for `support`."""
+        sites = self.sample_shape[: len(self.sample_shape) - self.coordinate_ndim]
+        batch = self.batch_shape
+        event = sites[len(batch) :]
+        count = len(values) ** math.prod(event)
+        if count > LARGEST_SUPPORT:
+            raise ValueError(f"enumeration of {count} outcomes: the event {list(event)} is too big")
+        index = torch.tensor(list(product(range(len(values)), repeat=math.prod(event))))
+        outcomes = values[index].reshape(count, *(1,) * len(batch), *event, *values.shape[1:])
+        return outcomes.expand(count, *batch, *event, *values.shape[1:])

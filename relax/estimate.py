@@ -1,0 +1,293 @@
+"""The frame of every estimator: sampling, replay, checks and registration around its equation."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from relax.control_variate import ControlVariate
+from relax.distributions import Distribution, Draw, Noise, RandomSource, as_distribution
+from relax.function import Function
+from relax.sampling import SCHEMES, Scheme
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A gradient estimate and what is needed to train with it.
+
+    Attributes:
+        theta: the distribution's parameter, [*batch, *event].
+        grad: the estimate of d/dtheta E[f(b)] of every row, shape of theta, attached to phi. A
+            direct dependence of f on theta is not in it: it comes through `value`.
+        value: f(b) as f returned it, [(K,) *batch], attached to f's own weights.
+        draw: the draw that it was made from.
+        objective: what phi minimises, [*batch], where the method has an objective of its own (NVIL,
+            MuProp); None means the variance of grad.
+        control: c(z~) and its derivatives, where there is a surrogate.
+    """
+
+    theta: Tensor
+    grad: Tensor
+    value: Tensor
+    draw: Draw = field(repr=False)
+    objective: Tensor | None = field(default=None, repr=False)
+    control: ControlVariate | None = field(default=None, repr=False)
+
+    @property
+    def replicas(self) -> int:
+        """How many leading batch axes are replicas."""
+        return self.draw.dist.replicas
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Shape of f(b) without samples: replica axes first, then the rows that are averaged."""
+        return self.draw.dist.batch_shape
+
+    @property
+    def rows(self) -> int:
+        """How many rows are averaged, the same in every replica."""
+        return self.batch_shape[self.replicas :].numel()
+
+    @property
+    def c(self) -> Tensor:
+        """c(z~) of every row as a constant (c(z) where the method has no z~), [(K,) *batch]."""
+        return self._control.c_zt.detach()
+
+    @property
+    def correlation(self) -> Tensor:
+        """The correlation of f(b) and c(z~) over all rows and samples, a scalar."""
+        both = torch.stack([self.value.detach().to(self.c.dtype).flatten(), self.c.flatten()])
+        return torch.corrcoef(both)[0, 1]
+
+    @property
+    def terms(self) -> dict[str, Tensor]:
+        """The estimate's three terms as constants like theta; they add up to grad.
+
+        f_score: f(b) d/dtheta log p(b|theta). c_score: what the score of c takes off it.
+        c_path: d/dtheta c(z) - d/dtheta c(z~).
+        """
+        control, draw = self._control, self.draw
+        path = control.dc_z if control.dc_zt is None else control.dc_z - control.dc_zt
+        score = draw.score
+        f_score = weigh(self.value.detach().to(score.dtype), score)
+        f_score, path = (average(x.detach(), draw) for x in (f_score, path))
+        return {
+            "f_score": f_score,
+            "c_score": self.grad.detach() - f_score - path,
+            "c_path": path,
+        }
+
+    @property
+    def _control(self) -> ControlVariate:
+        if self.control is None:
+            raise AttributeError("this estimator has no surrogate c")
+        return self.control
+
+
+class Result(NamedTuple):
+    """What an equation returns when there is more than the gradient, [(K,) *shape of theta]."""
+
+    grad: Tensor
+    objective: Tensor | None = None
+    control: ControlVariate | None = None
+
+
+class Estimator(Protocol):
+    """What `@estimator` makes of an equation."""
+
+    equation: Callable[..., Tensor | Result]
+
+    def __call__(self, f: Any, dist: Any, **own: Any) -> Estimate: ...
+
+    def draw(
+        self,
+        dist: Any,
+        *,
+        samples: int = 1,
+        generator: RandomSource = None,
+        noise: Noise | None = None,
+        **coupled: bool,
+    ) -> Draw: ...
+
+    def noise(
+        self, dist: Any, *, samples: int = 1, generator: RandomSource = None, **coupled: bool
+    ) -> Noise: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is claimed of an estimator.
+
+    unbiased: for every f that it accepts, whatever its own parameters.
+    evaluations: of f per estimate, at its default number of samples; 0 where the event's size
+        decides, as its file says.
+    differentiable: whether f must be.
+    needs: the capabilities of the distribution that it asks for.
+    samples: K by default.
+    scheme: how they are drawn.
+    """
+
+    name: str
+    function: Estimator
+    unbiased: bool
+    evaluations: int
+    differentiable: bool
+    needs: tuple[str, ...]
+    samples: int
+    scheme: Scheme
+
+    def accepts(self, dist: Any) -> bool:
+        """Whether it has a meaning on this distribution."""
+        dist = as_distribution(dist)
+        return all(dist.supports(need) for need in self.needs)
+
+
+ESTIMATORS: dict[str, Entry] = {}
+
+
+def estimator(
+    *,
+    unbiased: bool,
+    evaluations: int,
+    differentiable: bool,
+    needs: tuple[str, ...] = (),
+    samples: int = 1,
+    draws: str = "independent",
+) -> Callable[[Callable[..., Tensor | Result]], Estimator]:
+    """Make an estimator of an equation `name(f, draw, *, own arguments) -> grad`, and register it.
+
+    The equation gets f as a `Function` (f(b) is a constant) and the draw, and returns the gradient
+    of every sample, [(K,) *shape of theta], or a `Result`. The estimator takes a function or a
+    value, and a distribution or a Draw; it samples, checks, and averages over samples.
+
+    Args:
+        unbiased, evaluations, differentiable, needs, samples: see `Entry`.
+        draws: how samples are drawn, a name in `relax.sampling.SCHEMES`.
+    """
+    scheme = SCHEMES[draws]
+
+    def register(equation: Callable[..., Tensor | Result]) -> Estimator:
+        name = equation.__name__
+
+        def raw(
+            dist: Any,
+            *,
+            samples: int = samples,
+            generator: RandomSource = None,
+            coupled: bool = False,
+        ) -> Noise:
+            """The random numbers of `draw`, where they must be drawn apart from it."""
+            dist = prepared(dist)
+            if not coupled:
+                return scheme.noise(dist, samples, generator)
+            if not scheme.may_couple:
+                raise TypeError(f"{name} has no coupled noise")
+            return dist.noise(samples, generator, coupled=True)
+
+        def draw(
+            dist: Any,
+            *,
+            samples: int = samples,
+            generator: RandomSource = None,
+            coupled: bool = False,
+            noise: Noise | None = None,
+        ) -> Draw:
+            """Sample for this estimator now, and estimate later."""
+            dist = prepared(dist)
+            if noise is None:
+                noise = raw(dist, samples=samples, generator=generator, coupled=coupled)
+            return scheme.make(dist, noise, samples)
+
+        def prepared(dist: Any) -> Distribution:
+            dist = as_distribution(dist)
+            for need in needs:
+                dist.require(name, need)
+            return dist
+
+        @wraps(equation)
+        def function(f: Any, dist: Any, **own: Any) -> Estimate:
+            sampling = {key: own.pop(key) for key in options if key in own}
+            if not isinstance(dist, Draw):
+                if not callable(f):
+                    raise TypeError(
+                        f"{name} got a value f(b) and a distribution: a value goes with the Draw "
+                        f"that b came from, rx.{name}.draw(dist)"
+                    )
+                dist = draw(dist, **sampling)
+            elif sampling:
+                raise TypeError(
+                    f"{', '.join(sampling)}: belongs to sampling, and this Draw is made already"
+                )
+            else:
+                prepared(dist.dist)
+                if dist.dist.validate:
+                    dist.check()
+            scheme.check(name, dist)
+            if dist.coupled and scheme.may_couple:
+                dist.dist.require(name, "recover")
+            return _estimate(equation, Function(name, f, dist), dist, own)
+
+        options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
+        function.__signature__ = _signature(equation, samples, scheme)  # type: ignore[attr-defined]
+        function.draw, function.noise, function.equation = draw, raw, equation  # type: ignore
+        made: Estimator = function  # type: ignore[assignment]
+        ESTIMATORS[name] = Entry(
+            name, made, unbiased, evaluations, differentiable, needs, samples, scheme
+        )
+        return made
+
+    return register
+
+
+def _estimate(
+    equation: Callable[..., Tensor | Result], f: Function, draw: Draw, own: dict[str, Any]
+) -> Estimate:
+    """Evaluate the equation and take the mean over samples."""
+    result = equation(f, draw, **own)
+    if isinstance(result, Tensor):
+        result = Result(result)
+    grad, mask = average(result.grad, draw), draw.dist.mask
+    if mask is not None:
+        grad = grad.masked_fill(mask, 0.0)
+    assert f.value is not None
+    objective = None if result.objective is None else average(result.objective, draw)
+    return Estimate(draw.dist.theta, grad, f.value, draw, objective, result.control)
+
+
+def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> inspect.Signature:
+    """The signature that help() shows: f, dist, the equation's own arguments, how to sample."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own = [p for p in inspect.signature(equation).parameters.values() if p.kind is kind]
+    sampling = [inspect.Parameter("samples", kind, default=samples, annotation="int")]
+    if scheme.may_couple:
+        sampling.append(inspect.Parameter("coupled", kind, default=False, annotation="bool"))
+    sampling.append(inspect.Parameter("generator", kind, default=None, annotation="RandomSource"))
+    given = [
+        inspect.Parameter("f", first, annotation="Callable[[Tensor], Any] | Tensor"),
+        inspect.Parameter("dist", first, annotation="Distribution | Draw"),
+    ]
+    return inspect.Signature([*given, *own, *sampling], return_annotation="Estimate")
+
+
+def average(x: Tensor, draw: Draw) -> Tensor:
+    """The mean over samples, where there is a sample axis."""
+    return x.mean(0) if draw.sampled else x
+
+
+def weigh(weight: Tensor, score: Tensor) -> Tensor:
+    """weight [(K,) *batch] times score [(K,) *batch, *event]: one weight for the joint event."""
+    return weight.reshape(weight.shape + (1,) * (score.ndim - weight.ndim)) * score
+
+
+def get(name: str) -> Entry:
+    """The entry of an estimator; a ValueError that lists the known ones otherwise."""
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]
