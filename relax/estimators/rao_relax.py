@@ -67,7 +67,8 @@ def rao_relax(
     if c is None:
         f_b, G = f.value_and_grad(draw.b)
     else:
-        f_b, G = f(draw.b), surrogate_and_grad(c, b, draw.value_shape, create_graph=False)[1].detach()
+        f_b = f(draw.b)
+        G = surrogate_and_grad(c, b, draw.value_shape, create_graph=False)[1].detach()
     lambda_ = torch.as_tensor(lift(positive(lambda_, dist), b, lead))
     q = torch.sigmoid(-s * dist.theta.detach())
     n = 1 / (lambda_ * q.clamp(min=torch.finfo(q.dtype).eps))  # 1 / q overflows
