@@ -204,10 +204,14 @@ def estimator(
                 noise = raw(dist, samples=samples, generator=generator, coupled=coupled)
             return scheme.make(dist, noise, samples)
 
+        accepted: set[type] = set()  # asked once per class
+
         def prepared(dist: Any) -> Distribution:
             dist = as_distribution(dist)
-            for need in needs:
-                dist.require(name, need)
+            if type(dist) not in accepted:
+                for need in needs:
+                    dist.require(name, need)
+                accepted.add(type(dist))
             return dist
 
         @wraps(equation)

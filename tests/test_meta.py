@@ -17,6 +17,7 @@ from experiments.vae.estimators import METHODS
 from experiments.vae.models import MODELS, VAE
 from experiments.vae.step import Step
 from relax.replicas import Streams
+from tests.helpers import cases, distribution, unwrap
 
 META = torch.device("meta")
 PIXELS, LATENTS, REPLICAS, ROWS = 9, 4, 3, 2
@@ -54,3 +55,33 @@ def test_the_toys_step(name, monkeypatch):
     moved.__init__(Toy(seeds=REPLICAS), name, OWN[name]())
     moved.update(noise)
     assert moved.logit.is_meta and all(p.is_meta for p in moved.phi)
+
+
+@pytest.mark.parametrize(
+    "case", cases("bernoulli", "categorical", "categoricals", "normal"), ids=lambda case: case.id
+)
+def test_every_estimator_and_backward(case):
+    """Given the noise, with validate=False: nothing is read back, nothing is made elsewhere."""
+    base = distribution(case.dist).expand(ROWS)
+    estimator, own = unwrap(case.bind(distribution(case.dist)))
+    sampling = {key: own.pop(key) for key in ("samples", "coupled") if key in own}
+    noise = to_meta(estimator.noise(base, **sampling))
+    own = {key: x.to(META) if isinstance(x, torch.Tensor) else x for key, x in own.items()}
+    phi = []
+    if "c" in own:
+        own["c"] = rx.surrogates.mlp(base.sample_shape[1:]).to(META)
+        phi = list(own["c"].parameters())
+    if "stein" in own:
+        own["stein"] = rx.Stein(4).to(META)
+        phi = list(own["stein"].parameters())
+    theta = base.theta.to(META).requires_grad_()
+    settings = {"event_ndim": base.event_ndim, "validate": False}
+    if case.dist == "normal":
+        dist = rx.Normal(*theta.unbind(-1), **settings)
+    else:
+        dist = type(base)(theta, **settings)
+    draw = estimator.draw(dist, noise=noise, samples=sampling.get("samples", 2))
+    est = estimator(lambda b: b.flatten(-base.event_ndim).sum(-1).sin(), draw, **own)
+    assert est.grad.is_meta and est.grad.shape == theta.shape
+    rx.backward(est, phi)
+    assert theta.grad.is_meta and all(p.grad is not None for p in phi)
