@@ -60,7 +60,7 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 	@mv requirements.txt.new requirements.txt
 
 test: $(READY) ## 5 to 12 min | run the tests but the slow ones (these: make test ARGS='-m slow')
-	$(PY) -m pytest -q -m "not slow" $(ARGS)
+	$(PY) -m pytest -q -m "not slow" -n auto --dist loadfile $(ARGS)
 
 mutants: $(READY) ## 1 h | would the tests notice? (some mutants: make mutants ARGS='evaluate rollout')
 	$(PY) tests/mutate.py $(ARGS)
