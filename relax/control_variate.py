@@ -64,7 +64,11 @@ def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, 
         return c_z, dc
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()
-        c_z = c(leaf.clone())
+        try:
+            c_z = c(leaf.clone())
+        except RuntimeError as error:
+            error.add_note(f"c was called with z of shape {list(z.shape)}: see rx.relax about c")
+            raise
         check_rows(c_z, shape)
         if not c_z.requires_grad:
             raise ValueError(NOT_CONNECTED)

@@ -61,7 +61,7 @@ class Estimate:
 
     @property
     def correlation(self) -> Tensor:
-        """The correlation of f(b) and c(z~) over all rows and samples, a scalar."""
+        """The correlation of f(b) and c(z~) over rows and samples; nan while either is constant."""
         both = torch.stack([self.value.detach().to(self.c.dtype).flatten(), self.c.flatten()])
         return torch.corrcoef(both)[0, 1]
 

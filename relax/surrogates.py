@@ -109,6 +109,8 @@ class MLP(nn.Module):
         self, z: Tensor, sharpness: Tensor | float | None, x: Tensor | None
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """c(z), the network's input and the values of its hidden layers."""
+        if x is None and self.context is not None:
+            raise ValueError("this mlp was made with a context x: use c=net.given(x)")
         *inner, last = self._linears
         inputs = _cast(z, last.weight.dtype)
         inputs = inputs if sharpness is None else torch.tanh(inputs * sharpness)

@@ -68,6 +68,14 @@ def test_an_event_of_another_shape_is_named():
         c(torch.zeros(4, 30))
     with pytest.raises(ValueError, match="takes no context"):
         c.given(torch.zeros(4, 2))(torch.zeros(4, 3, 10))
+    with pytest.raises(ValueError, match=r"made with a context x: use c=net.given\(x\)"):
+        rx.relax(quadratic, rx.Bernoulli(torch.zeros(4, 3)), c=rx.surrogates.mlp(3, context=2))
+
+
+def test_a_c_that_takes_no_leading_axis_is_shown_what_it_got():
+    with pytest.raises(RuntimeError) as caught:
+        rx.relax(quadratic, rx.Bernoulli(torch.zeros(4, 3)), c=lambda z: z.view(4, 3).sum(-1))
+    assert "z of shape [2, 4, 3]" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize("replicas", [0, 2])

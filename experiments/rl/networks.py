@@ -168,7 +168,7 @@ class Actor:
     """The policy in NumPy, for one small step at a time over the replicas that still play.
 
     It shares the torch weights' memory and picks the action that the replayed noise stands for.
-    noise [R, T, ...] as `rx.noise` makes it: u of the Categorical or of the Normal.
+    noise [R, T, ...] as `dist.noise` makes it: u of the Categorical or of the Normal.
     """
 
     def __init__(self, policy: Network, noise: rx.Noise, log_std: Tensor | None = None) -> None:
