@@ -80,7 +80,7 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 bench: $(READY) ## 2 to 5 min | time every step beside plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
-gpu: $(READY) ## 10 min to hours | tests, benchmark and long VAE runs on a GPU (ARGS='--minutes 60')
+gpu: $(READY) ## minutes, hours | tests, benchmark and long VAE runs on a GPU (ARGS='--minutes 60')
 	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
