@@ -56,7 +56,7 @@ def rao_relax(
             of ARMS (DisARM for two). generator: of the samples.
 
     Raises:
-        ValueError: c or its derivative is not finite between the outcomes.
+        ValueError: c or its derivative is not finite between the outcomes, or at one.
 
     Source: this repository; from Grathwohl et al. (2018), equation 8, Titsias and Shi (2022) for
     the linear term, Dimitriev and Zhou (2021) for the samples.
@@ -77,10 +77,10 @@ def rao_relax(
     w, mean_w = q * n / 2 * tail, q * n / 2 / (n + 1)
     attached = c is not None or h.requires_grad
     c_h, dc = surrogate_and_grad(c or _of(f, draw), h, draw.value_shape, create_graph=attached)
-    if dist.validate and not bool(c_h.isfinite().all() & dc.isfinite().all()):
+    if dist.validate and not all(bool(x.isfinite().all()) for x in (c_h, dc, G)):
         raise ValueError(
             "rao_relax: c (f by default) or its derivative is not finite between the outcomes 0 "
-            "and 1 of b; give a surrogate c that is"
+            "and 1 of b, or at one of them; give a surrogate c that is"
         )
     G = lift(gamma, b, lead) * G
     eta_b, eta_g = lift(eta, c_h, lead), lift(eta, b, lead)
