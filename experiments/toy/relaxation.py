@@ -46,7 +46,8 @@ def learn(config: Toy) -> None:
         off = Tracking(mode="disabled")
         name = f"toy-{config.case}-{path.name}"
         with Tracker(folder, keys, ESTIMATORS, steps, off, name=name, bar=False) as tracker:
-            for step in range(1, steps + 1):
+            # The one checkpoint is of the last step: a run killed just after it only has to finish.
+            for step in range(folder.step + 1, steps + 1):
                 for name, run in runs.items():
                     run.step(theta=False)
                     if step in config.snapshots:
