@@ -169,7 +169,7 @@ def test_rao_relax_of_a_linear_f_does_not_feel_the_noise_of_h(float64):
     dist = rx.Bernoulli(torch.tensor([1.3, -0.8, 0.4]))
     u, v = torch.tensor([0.7, 0.2, 0.5]), torch.tensor([0.1, 0.5, 0.8])
     grads = [
-        rx.rao_relax(lambda b: b @ weight, dist, lambda_=0.4, noise=rx.Noise(u, each)).grad
-        for each in (v, 1 - v)
+        rx.rao_relax(lambda b: b @ weight, rx.rao_relax.draw(dist, noise=noise), lambda_=0.4).grad
+        for noise in (rx.Noise(u, v), rx.Noise(u, 1 - v))
     ]
     torch.testing.assert_close(*grads, rtol=1e-12, atol=1e-12)
