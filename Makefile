@@ -84,7 +84,7 @@ gpu: $(READY) ## minutes, hours | tests, benchmark and long VAE runs on a GPU (A
 	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
-	$(PY) -m scripts.compare $(ARGS)
+	$(PY) -m experiments.compare $(ARGS)
 	$(PY) -m scripts.compare_figures
 
 # Paper preset for the toy, quick for the rest, unless PRESET says otherwise.

@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from experiments.config import Tracking
-from experiments.tracking import wandb_folder, wandb_mode
+from experiments.run.config import Tracking
+from experiments.run.tracking import wandb_folder, wandb_mode
 
 
 def addresses(runs: Path) -> list[str]:

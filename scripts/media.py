@@ -31,6 +31,8 @@ def shown(runs: Path, family: str, preset: str, case: str) -> Iterator[Callable[
 
 
 def _show(folder: Path, group: str, runs: Path, pictures) -> None:
-    from experiments.tracking import show_figures  # torch and W&B: two seconds for the child alone
+    from experiments.run.tracking import (
+        show_figures,  # torch and W&B: two seconds for the child alone
+    )
 
     show_figures(folder, group, runs, iter(pictures.get, None))

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.envs import Environments, episode_seed
-from experiments.files import write_table
 from experiments.rl.config import Env, Rl, arm
+from experiments.rl.envs import Environments, episode_seed
 from experiments.rl.loop import Run, replicas_of
+from experiments.run.files import write_table
 
 CASES = {
     "cartpole": (Env(), "relax"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.files import read_table, write_table
+from experiments.run.files import read_table, write_table
 
 # By what a setting is chosen, its standard error, and which columns tell the setting.
 CHOICE = {

@@ -18,8 +18,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.errors import UserError, check
-from experiments.files import read_table, write_whole
+from experiments.run.errors import UserError, check
+from experiments.run.files import read_table, write_whole
 from scripts import style
 from scripts.media import shown
 

@@ -10,9 +10,9 @@ import argparse
 import sys
 from typing import Any
 
-from experiments.config import Tracking
-from experiments.errors import UserError, check
-from experiments.tracking import wandb_mode
+from experiments.run.config import Tracking
+from experiments.run.errors import UserError, check
+from experiments.run.tracking import wandb_mode
 
 # section -> panels: title, metrics
 VIEW: dict[str, dict[str, list[str]]] = {

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import data
-from experiments.config import launch
 from experiments.rl.config import Rl
+from experiments.run.config import launch
 from experiments.toy.config import Toy
+from experiments.vae import data
 from experiments.vae.config import Vae
 
 BASE = {

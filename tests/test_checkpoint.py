@@ -10,10 +10,10 @@ import time
 import pytest
 import torch
 
-from experiments import files
-from experiments.checkpoint import DIGEST, RunFolder
-from experiments.errors import Interrupted, UserError
-from experiments.tracking import Tracker, Tracking
+from experiments.run import files
+from experiments.run.errors import Interrupted, UserError
+from experiments.run.folder import DIGEST, RunFolder
+from experiments.run.tracking import Tracker, Tracking
 
 OFF = Tracking(mode="disabled")
 
@@ -269,7 +269,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path, whole):
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.checkpoint.PATIENCE", 0.1)
+    monkeypatch.setattr("experiments.run.folder.PATIENCE", 0.1)
     with RunFolder(tmp_path, {"steps": 1}):
         with pytest.raises(UserError, match=f"process {os.getpid()} works in this folder"):
             RunFolder(tmp_path, {"steps": 1}).__enter__()

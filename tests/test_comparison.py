@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import relax as rx
-from experiments import compare, contestants, data
-from experiments.vae import race
+from experiments.compare import contestants, race
+from experiments.compare import measure as compare
+from experiments.vae import data
 from tests.test_layer import small
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from experiments.config import launch, overlay
-from experiments.errors import UserError
+from experiments.run.config import launch, overlay
+from experiments.run.errors import UserError
 from experiments.toy.__main__ import run
 from experiments.toy.config import Toy
 from experiments.toy.methods import Relax

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from experiments.config import Experiment
-from experiments.errors import UserError
 from experiments.rl.config import Rl, arm
 from experiments.rl.loop import identity
+from experiments.run.config import Experiment
+from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.train import train as train_toy
 from experiments.vae.config import SETTINGS, Vae

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments import data
-from experiments.errors import UserError
+from experiments.run.errors import UserError
+from experiments.vae import data
 from relax.replicas import Streams
 
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import envs
-from experiments.errors import UserError
+from experiments.rl import envs
+from experiments.run.errors import UserError
 
 gymnasium = pytest.importorskip("gymnasium")
 spaces = gymnasium.spaces

@@ -8,10 +8,11 @@ import torch
 from torch.nn.functional import logsigmoid
 
 import relax as rx
-from experiments import compare, contestants
-from experiments.vae.layer import Layer
+from experiments.compare import contestants
+from experiments.compare import measure as compare
+from experiments.compare.__main__ import Problem, merged, time_again
+from experiments.compare.layer import Layer
 from experiments.vae.models import VAE
-from scripts.compare import Problem, merged, time_again
 
 
 def small(model, pixels, latents, images):

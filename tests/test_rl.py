@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import relax as rx
-from experiments.config import UserError
 from experiments.rl import plan
 from experiments.rl.config import CONTINUOUS, DISCRETE, Env, Rl, Variance, arm
 from experiments.rl.continuous import Continuous
@@ -22,6 +21,7 @@ from experiments.rl.networks import ACTIVATIONS, Network, glorot
 from experiments.rl.report import ratio, restricted
 from experiments.rl.rollout import Batch, Observer, advantages, collect, discount, seeds_of
 from experiments.rl.variance import log_variance
+from experiments.run.errors import UserError
 from scripts import rl_figures
 from scripts.torture import victims
 from tests.policies import made_batch, small

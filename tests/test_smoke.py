@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
-from experiments.files import read_table
+from experiments.run.files import read_table
 from scripts.media import shown
 from scripts.torture import victims
 from tests.test_tracking import rows_of, wandb_runs

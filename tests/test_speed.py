@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import relax as rx
-from experiments import accelerate
-from experiments.errors import UserError
+from experiments.run import accelerate
+from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.methods import OWN
 from experiments.toy.train import Run as ToyRun

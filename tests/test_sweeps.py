@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments import ranks
-from experiments.files import locked, read_table
+from experiments.run import ranks
+from experiments.run.files import locked, read_table
 from scripts import sweep
 from scripts.torture import victims
 from tests.test_layout import composed

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from experiments.terminal import unbreakable_output
+from experiments.run.terminal import unbreakable_output
 from scripts.torture import victims
 
 SHORT = ("estimator=[relax]", "steps=40", "log_every=20", "seeds=1", "fresh=true")

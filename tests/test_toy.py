@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import relax as rx
-from experiments.files import read_table
+from experiments.run.files import read_table
 from experiments.toy.config import Toy
 from experiments.toy.results import summarise
 from experiments.toy.train import Run, train

@@ -13,11 +13,11 @@ import pytest
 import torch
 from matplotlib.image import imsave
 
-from experiments import tracking
-from experiments.checkpoint import RunFolder
-from experiments.errors import UserError
-from experiments.files import read_table
-from experiments.tracking import (
+from experiments.run import tracking
+from experiments.run.errors import UserError
+from experiments.run.files import read_table
+from experiments.run.folder import RunFolder
+from experiments.run.tracking import (
     Tracker,
     Tracking,
     duration,
@@ -192,7 +192,7 @@ def asked(tmp_path, *commands: str, **settings: str) -> str:
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_SILENT": "false"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     program = Path(sys.executable).with_name("wandb")
-    script = "from experiments.tracking import *; print(wandb_mode(Tracking()))"
+    script = "from experiments.run.tracking import *; print(wandb_mode(Tracking()))"
     for command in commands:
         words = [program, *command.split()]
         subprocess.run(words, env=kept | home | settings, cwd=tmp_path, check=True)

@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 
 import relax as rx
-from experiments import data
-from experiments.config import UserError
-from experiments.files import read_table
+from experiments.run.errors import UserError
+from experiments.run.files import read_table
 from experiments.vae import __main__ as main
 from experiments.vae import compare as comparison
-from experiments.vae import evaluate, pictures, plan
+from experiments.vae import data, evaluate, pictures, plan
 from experiments.vae import train as training
 from experiments.vae.estimators import METHODS, hard_pass
 from experiments.vae.models import MODELS, OnePass, log_prob_and_slope

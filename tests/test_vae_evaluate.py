@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import relax as rx
-from experiments.files import read_table
+from experiments.run.files import read_table
 from experiments.vae import compare as comparison
 from experiments.vae import evaluate
 from tests.vaes import BATCH, batch, certain, make, negative_elbo, stream, sure_latents
@@ -99,7 +99,7 @@ def test_the_table_of_terms_holds_their_variances(tmp_path):
 
 
 def test_fitting_phi_leaves_the_model_alone(few, tmp_path):
-    from experiments import data
+    from experiments.vae import data
 
     images = data.load("digits").to(torch.device("cpu"))
     vae = make("linear1", "reinforce", 1, pixels=64).vae

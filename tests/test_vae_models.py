@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from experiments.data import Images
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
+from experiments.vae.data import Images
 from experiments.vae.models import MODELS, VAE
 from experiments.vae.pictures import COUNT, save_pictures
 from relax.replicas import Streams

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import data
-from experiments.errors import UserError
-from experiments.files import read_table
-from experiments.vae import evaluate
+from experiments.run.errors import UserError
+from experiments.run.files import read_table
+from experiments.vae import data, evaluate
 from experiments.vae import train as training
 from experiments.vae.config import Vae
 from experiments.vae.estimators import hard_pass

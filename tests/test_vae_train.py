@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import data
+from experiments.vae import data
 from experiments.vae import train as training
 from experiments.vae.step import Step
 from tests.vaes import BATCH, batch, config, make, metrics, stream, three_splits

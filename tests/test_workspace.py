@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments.errors import UserError
+from experiments.run.errors import UserError
 from scripts import workspace
 
 

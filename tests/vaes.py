@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from experiments import data
+from experiments.vae import data
 from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.estimators import METHODS
 from experiments.vae.models import VAE

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from experiments import ranks
-from experiments.config import launch, register
-from experiments.processes import side_by_side
 from experiments.rl import report
 from experiments.rl.config import Rl, arm
 from experiments.rl.loop import train
 from experiments.rl.plan import plan, seconds
+from experiments.run import ranks
+from experiments.run.config import launch, register
+from experiments.run.processes import side_by_side
 
 
 def run(config: Rl) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from experiments.envs import Recorded
+from experiments.rl.envs import Recorded
 from experiments.rl.variance import begin
 
 if TYPE_CHECKING:

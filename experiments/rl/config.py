@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from experiments import envs
-from experiments.config import Experiment, UserError, check, known, overlay, positive
+from experiments.rl import envs
+from experiments.run.config import Experiment, overlay
+from experiments.run.errors import UserError, check, known, positive
 
 
 @dataclass

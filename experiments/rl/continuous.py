@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.envs import Environments
 from experiments.rl.config import CONTINUOUS, Arm, Rl
+from experiments.rl.envs import Environments
 from experiments.rl.gradients import (
     Bucket,
     buckets,

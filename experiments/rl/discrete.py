@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.envs import Environments
 from experiments.rl.config import DISCRETE, Arm, Rl
+from experiments.rl.envs import Environments
 from experiments.rl.gradients import descend, layer_signals, squared_norm, summed
 from experiments.rl.networks import Actor, DiscreteSurrogate, Network, orthogonal
 from experiments.rl.rollout import Batch, Observer, discount

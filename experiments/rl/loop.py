@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments import envs
-from experiments.checkpoint import RunFolder
-from experiments.config import run_path, settings
+from experiments.rl import envs
 from experiments.rl.clip import record
 from experiments.rl.config import Rl
 from experiments.rl.continuous import Continuous
 from experiments.rl.discrete import Discrete
 from experiments.rl.rollout import Batch, collect, draw_noise, seeds_of
 from experiments.rl.variance import measure
-from experiments.tracking import Tracker, now_and_then
+from experiments.run.config import run_path, settings
+from experiments.run.folder import RunFolder
+from experiments.run.tracking import Tracker, now_and_then
 
 WINDOW = 100  # episodes whose mean return decides whether the environment is solved
 METRICS = ["return", "frames", "episodes", "length", "recent"]

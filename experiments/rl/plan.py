@@ -6,9 +6,9 @@ from time import perf_counter
 
 import torch
 
-from experiments.processes import ahead
 from experiments.rl.config import Rl, arm
 from experiments.rl.loop import Run, replicas_of
+from experiments.run.processes import ahead
 
 LONG = 200  # frames of a replica in an update
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import run_path
-from experiments.files import TOOK, locked, read_table, with_old_times, write_table
 from experiments.rl.config import Rl
+from experiments.run.config import run_path
+from experiments.run.files import TOOK, locked, read_table, with_old_times, write_table
 
 POINTS = 100  # rows per seed that a figure needs
 RATES = ("lr", "scale", "value_lr", "surrogate_lr")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.envs import Environments, episode_seed
+from experiments.rl.envs import Environments, episode_seed
 from experiments.rl.networks import Actor
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.envs import episode_seed
+from experiments.rl.envs import episode_seed
 
 if TYPE_CHECKING:
     from experiments.rl.loop import Run

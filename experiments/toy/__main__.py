@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-from experiments import ranks
-from experiments.config import launch, register, run_path
-from experiments.files import read_table, writable
-from experiments.processes import side_by_side
+from experiments.run import ranks
+from experiments.run.config import launch, register, run_path
+from experiments.run.files import read_table, writable
+from experiments.run.processes import side_by_side
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.plan import plan, seconds

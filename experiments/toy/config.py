@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.accelerate import GRAPH
-from experiments.config import Experiment, overlay
-from experiments.errors import check, known, positive
+from experiments.run.accelerate import GRAPH
+from experiments.run.config import Experiment, overlay
+from experiments.run.errors import check, known, positive
 from experiments.toy.methods import OWN
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.errors import positive
+from experiments.run.errors import positive
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import median
 
-from experiments.accelerate import seconds_per_call
-from experiments.processes import ahead
+from experiments.run.accelerate import seconds_per_call
+from experiments.run.processes import ahead
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.train import Run, log_variance

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 import relax as rx
-from experiments.checkpoint import RunFolder
-from experiments.config import run_path, settings
-from experiments.files import read_table, texts, write_table
+from experiments.run.config import run_path, settings
+from experiments.run.files import read_table, texts, write_table
+from experiments.run.folder import RunFolder
+from experiments.run.tracking import Tracker, Tracking
 from experiments.toy.config import Toy
 from experiments.toy.results import results_path
 from experiments.toy.train import Run
-from experiments.tracking import Tracker, Tracking
 
 NAME = "relaxation"
 ESTIMATORS = ("rebar", "relax")

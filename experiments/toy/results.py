@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import run_path
-from experiments.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.config import run_path
+from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
 from experiments.toy.config import Toy
 
 CURVES = ("loss", "theta", "log_variance")

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments import ranks
-from experiments.accelerate import compiled, graphed
-from experiments.checkpoint import RunFolder
-from experiments.config import device, run_path, settings
-from experiments.files import read_table
+from experiments.run import ranks
+from experiments.run.accelerate import compiled, graphed
+from experiments.run.config import device, run_path, settings
+from experiments.run.files import read_table
+from experiments.run.folder import RunFolder
+from experiments.run.tracking import Tracker, now_and_then
 from experiments.toy.config import Toy
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
-from experiments.tracking import Tracker, now_and_then
 
 # Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
 TRAINING, MEASURING, WEIGHTS = range(3)

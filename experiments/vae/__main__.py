@@ -6,9 +6,10 @@ from functools import partial
 
 import torch
 
-from experiments import data, ranks
-from experiments.config import launch, register, run_path
-from experiments.processes import side_by_side
+from experiments.run import ranks
+from experiments.run.config import launch, register, run_path
+from experiments.run.processes import side_by_side
+from experiments.vae import data
 from experiments.vae.compare import compare
 from experiments.vae.config import Vae
 from experiments.vae.plan import plan, seconds

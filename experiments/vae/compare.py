@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.config import hardware
-from experiments.data import Batches, Images
-from experiments.files import write_table
+from experiments.run.config import hardware
+from experiments.run.files import write_table
 from experiments.vae import evaluate
 from experiments.vae.config import SETTINGS, Vae
+from experiments.vae.data import Batches, Images
 from experiments.vae.estimators import METHODS, ControlVariates, Method
 from experiments.vae.models import VAE
 from experiments.vae.results import results_path

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments import data
-from experiments.accelerate import GRAPH
-from experiments.config import Experiment, check, known, overlay, positive
+from experiments.run.accelerate import GRAPH
+from experiments.run.config import Experiment, overlay
+from experiments.run.errors import check, known, positive
+from experiments.vae import data
 
 RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 in place of z
 

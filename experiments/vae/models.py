@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import relax as rx
-from experiments.config import UserError
+from experiments.run.errors import UserError
 from experiments.vae.networks import Network
 
 MODELS = {  # name -> stochastic layers, hidden tanh layers of each map

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.data import Images
-from experiments.tracking import Tracker
+from experiments.run.tracking import Tracker
 from experiments.vae import evaluate
+from experiments.vae.data import Images
 from experiments.vae.models import VAE
 from relax.replicas import Streams
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import median
 
-from experiments import ranks
-from experiments.accelerate import seconds_per_call
-from experiments.data import Images
-from experiments.processes import ahead
+from experiments.run import ranks
+from experiments.run.accelerate import seconds_per_call
+from experiments.run.processes import ahead
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
+from experiments.vae.data import Images
 from experiments.vae.train import Run, rows_of
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.config import run_path
-from experiments.data import Images
-from experiments.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.config import run_path
+from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
 from experiments.vae.config import Vae
+from experiments.vae.data import Images
 
 SUMMARY = (
     "estimator lr seeds steps train train_se valid valid_se valid_best "

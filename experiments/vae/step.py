@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments import accelerate
+from experiments.run import accelerate
 from experiments.vae.estimators import Method, Noises
 from relax.objectives import weighted
 from relax.replicas import Adam

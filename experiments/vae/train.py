@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments import ranks
-from experiments.accelerate import graphed
-from experiments.checkpoint import RunFolder
-from experiments.config import UserError, device, run_path, settings
-from experiments.data import Batches, Images
-from experiments.tracking import Tracker
+from experiments.run import ranks
+from experiments.run.accelerate import graphed
+from experiments.run.config import device, run_path, settings
+from experiments.run.errors import UserError
+from experiments.run.folder import RunFolder
+from experiments.run.tracking import Tracker
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
+from experiments.vae.data import Batches, Images
 from experiments.vae.estimators import METHODS, Noises
 from experiments.vae.models import VAE
 from experiments.vae.pictures import save_pictures

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from experiments.config import device as find_device
-from experiments.files import write_table
+from experiments.run.config import device as find_device
+from experiments.run.files import write_table
 from scripts.bench import measure
 from scripts.bench.figure import draw
 from scripts.bench.floors import Floor, floors

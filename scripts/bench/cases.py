@@ -7,11 +7,11 @@ from itertools import count
 
 import torch
 
-from experiments.data import Images
 from experiments.toy.config import Toy
 from experiments.toy.methods import OWN
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
+from experiments.vae.data import Images
 from experiments.vae.train import Run as VaeRun
 from scripts.bench import reference
 from scripts.bench.timing import Steps

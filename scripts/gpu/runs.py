@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from experiments import data
-from experiments.config import Tracking, device, run_path
-from experiments.errors import Interrupted, UserError
-from experiments.progress import duration
+from experiments.run.config import Tracking, device, run_path
+from experiments.run.errors import Interrupted, UserError
+from experiments.run.progress import duration
+from experiments.vae import data
 from experiments.vae.config import Data, Vae
 from experiments.vae.train import Run, train
 from scripts.gpu.bench import seconds_per_step, synchronize

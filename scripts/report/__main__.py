@@ -7,8 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from experiments.errors import UserError, check
-from experiments.files import write_whole
+from experiments.run.errors import UserError, check
+from experiments.run.files import write_whole
 from scripts.report import extras, rl, rl_tables, toy, vae, vae_tables
 from scripts.report.claims import RULE, counted, overview
 from scripts.report.page import page

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.files import read_table
-from experiments.progress import duration
+from experiments.run.files import read_table
+from experiments.run.progress import duration
 
 NOT_RUN = "not run"
 Table = dict[str, np.ndarray]

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from experiments.files import write_table
+from experiments.run.files import write_table
 from scripts.torture import kills, report, victims
 from scripts.torture.faults import FAULTS, Outcome
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import torch
 
-from experiments import checkpoint, tracking
+from experiments.run import folder as checkpoint
+from experiments.run import tracking
 from scripts.torture import victims
 
 

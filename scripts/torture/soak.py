@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
-from experiments import data
-from experiments.config import Tracking
-from experiments.files import write_table
+from experiments.run.config import Tracking
+from experiments.run.files import write_table
 from experiments.toy.config import Toy
 from experiments.toy.train import train as train_toy
+from experiments.vae import data
 from experiments.vae.config import Vae
 from experiments.vae.train import train as train_vae
 from scripts.torture import report

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.files import TOOK
+from experiments.run.files import TOOK
 
 FAMILIES = {  # smoke-sized runs of one to three seconds
     "toy": ("preset=toy/smoke", "estimator=[relax]", "processes=1", "log_every=10"),

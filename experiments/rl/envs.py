@@ -20,7 +20,7 @@ from functools import cache
 
 import numpy as np
 
-from experiments.errors import UserError, check
+from experiments.run.errors import UserError, check
 
 
 def episode_seed(seed: int, episode: int) -> int:

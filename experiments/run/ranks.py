@@ -19,8 +19,8 @@ from typing import Any
 
 from torch import distributed
 
-from experiments.errors import check
-from experiments.files import disk_errors, write_whole
+from experiments.run.errors import check
+from experiments.run.files import disk_errors, write_whole
 
 PATIENCE = timedelta(days=30)  # the first rank to finish waits for the last
 FILES = ("config.json", "summary.json", "metrics.csv")

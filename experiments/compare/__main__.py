@@ -1,4 +1,4 @@
-"""python -m scripts.compare [--only PART ...] [--late 100000] [--draws 200] [--seconds 15]
+"""python -m experiments.compare [--only PART ...] [--late 100000] [--draws 200] [--seconds 15]
                            [--fresh | --add ESTIMATOR ... | --times]
 
 Every estimator on the toys and on the layers of the three VAE models, early and late in training:
@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments import compare, contestants, data
-from experiments.vae.layer import Layer
+from experiments.compare import contestants
+from experiments.compare import measure as compare
+from experiments.compare.layer import Layer
+from experiments.compare.race import batches, race
+from experiments.vae import data
 from experiments.vae.models import MODELS, VAE
-from experiments.vae.race import batches, race
 
 OUT = Path("results/compare")
 RUNS = "runs/compare"  # of the checkpoints: no results of the VAE family
@@ -216,7 +218,7 @@ def race_all(images: data.Images, model: str, seconds: float) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.compare")
+    parser = argparse.ArgumentParser(prog="python -m experiments.compare")
     parser.add_argument("--late", type=int, default=100_000, help="steps of the late checkpoints")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=15, help="of training per curve")

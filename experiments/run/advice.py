@@ -9,7 +9,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def one_line(error: Exception, schema: type | None = None) -> str:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.contestants import Bench, Contestant, Made
+from experiments.compare.contestants import Bench, Contestant, Made
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from experiments.errors import UserError
+from experiments.run.errors import UserError
 
 TOOK = ("seconds", "device")  # columns that say how a run went, and not what it found
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError
+from experiments.run.errors import UserError
 from relax.replicas import Streams
 
 T = TypeVar("T")

@@ -28,9 +28,9 @@ from typing import Any
 
 import torch
 
-from experiments.errors import Interrupted, UserError, check, stop_signals
-from experiments.files import disk_errors, take_lock, write_whole
-from experiments.version1 import upgraded
+from experiments.run.errors import Interrupted, UserError, check, stop_signals
+from experiments.run.files import disk_errors, take_lock, write_whole
+from experiments.run.version1 import upgraded
 
 RECORDS = ("metrics.csv", "media.jsonl")
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")

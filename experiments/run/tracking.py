@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.checkpoint import RunFolder
-from experiments.config import Tracking, hardware
-from experiments.files import disk_errors, read_table, texts, write_whole
-from experiments.progress import Progress, duration
+from experiments.run.config import Tracking, hardware
+from experiments.run.files import disk_errors, read_table, texts, write_whole
+from experiments.run.folder import RunFolder
+from experiments.run.progress import Progress, duration
 
 QUANTILES = {"median": 0.5, "q10": 0.1, "q90": 0.9}
 TOO_MANY = 50  # W&B runs open at once; above it use rows="quantiles"

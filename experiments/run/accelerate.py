@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError, check, known
+from experiments.run.errors import UserError, check, known
 
 GRAPH = ("auto", "on", "off")
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 
 import relax as rx
-from experiments.contestants import Bench, Contestant
-from experiments.data import Images
-from experiments.vae.layer import Layer
+from experiments.compare.contestants import Bench, Contestant
+from experiments.compare.layer import Layer
+from experiments.vae.data import Images
 from experiments.vae.models import VAE
 from relax.replicas import Adam
 

@@ -28,10 +28,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments import ranks
-from experiments.advice import CONFIGS, one_line
-from experiments.errors import UserError, check, known, positive
-from experiments.terminal import unbreakable_output
+from experiments.run import ranks
+from experiments.run.advice import CONFIGS, one_line
+from experiments.run.errors import UserError, check, known, positive
+from experiments.run.terminal import unbreakable_output
 
 # What changes where and how a run is done, never what it computes.
 BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
-from experiments.errors import Interrupted, UserError, stop_signals
-from experiments.progress import duration
-from experiments.tracking import preload
+from experiments.run.errors import Interrupted, UserError, stop_signals
+from experiments.run.progress import duration
+from experiments.run.tracking import preload
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:

@@ -1,0 +1,1 @@
+"""What the families share: configuration, run folders, tracking, launching, tables."""
