@@ -45,7 +45,7 @@ $(READY): requirements.txt
 	$$uv pip install --python $(PY) --compile-bytecode -r requirements.txt
 	@touch $@
 
-# The seds drop what every line would repeat: that Python is below 3.14.
+# The seds drop what every line would repeat: that Python is below 3.14 and not in a browser.
 lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest versions
 	@{ \
 		echo "# Exact versions for Python 3.11 to 3.13 on every platform."; \
@@ -54,7 +54,8 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 			--upgrade --no-emit-index-url --no-header --no-annotate --quiet \
 		| sed -e "s/python_full_version < '3.14' and //" \
 			-e "s/ and python_full_version < '3.14'//" \
-			-e "s/ ; python_full_version < '3.14'$$//"; \
+			-e "s/ and sys_platform != 'emscripten'//" \
+			-e "s/ ; python_full_version < '3.14'$$//" -e "s/ ; sys_platform != 'emscripten'$$//"; \
 	} >requirements.txt.new
 	@grep -q '^torch==' requirements.txt.new || { rm requirements.txt.new; exit 1; }
 	@mv requirements.txt.new requirements.txt
