@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from experiments.rl import report
-from experiments.rl.config import Rl, arm
+from experiments.rl.config import CONTINUOUS, DISCRETE, Rl, arm
 from experiments.rl.loop import train
 from experiments.rl.plan import plan, seconds
 from experiments.run import ranks
@@ -29,7 +29,7 @@ def train_and_export(config: Rl, name: str, alone: bool) -> None:
     report.write(config, train(config, name, own, bar=alone))
 
 
-register("rl", Rl)
+register("rl", Rl, [*DISCRETE, *CONTINUOUS])
 
 if __name__ == "__main__":
     launch(run, "rl", Rl)

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+REGISTERED: dict[str, set[str]] = {}  # options of the groups that are registered from code
 
 
 def one_line(error: Exception, schema: type | None = None) -> str:
@@ -61,9 +62,10 @@ def _quoted(key: str, value: str) -> str:
 
 
 def _options(group: str) -> list[str]:
-    """The files of a group and, for preset, of its folders."""
+    """The options of a group: registered ones, and files, with their folder below the group's."""
     root = CONFIGS / group
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
+    files = {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml")}
+    return sorted(files | REGISTERED.get(group, set()))
 
 
 def _nearest(key: str, schema: type | None) -> str:

@@ -2,7 +2,7 @@
 
 An experiment's entry point is
 
-    register("toy", Toy)
+    register("toy", Toy, estimators)
     launch(run, "toy", Toy)        # run(config: Toy) -> None
 
 Only this file knows Hydra. Inside `run` the configuration is a plain dataclass.
@@ -14,7 +14,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.run import ranks
-from experiments.run.advice import CONFIGS, one_line
+from experiments.run.advice import CONFIGS, REGISTERED, one_line
 from experiments.run.errors import UserError, check, known, positive
 from experiments.run.terminal import unbreakable_output
 
@@ -166,12 +166,20 @@ def hardware(kind: str) -> str:
 # ---- Hydra, and nothing of it outside ----
 
 
-def register(name: str, schema: type[Experiment]) -> None:
-    """Put the schema into Hydra's store as `<name>_schema`."""
+def register(name: str, schema: type[Experiment], estimators: Iterable[str]) -> None:
+    """Put the schema into Hydra's store as `<name>_schema`, and the group `estimator/`.
+
+    The group has one empty configuration per estimator: the defaults of an estimator's settings are
+    in the family's dataclasses.
+    """
+    store = ConfigStore.instance()
+    REGISTERED.setdefault("estimator", set()).update(estimators)
+    for estimator in estimators:
+        store.store(estimator, {}, group="estimator", package=f"estimators.{estimator}")
     node = OmegaConf.structured(schema)
     # Without this `estimators.relax.hidden=50` is refused where the YAML does not list `hidden`.
     OmegaConf.set_struct(node.estimators, False)
-    ConfigStore.instance().store(f"{name}_schema", node)
+    store.store(f"{name}_schema", node)
 
 
 @unbreakable_output()

@@ -11,6 +11,7 @@ from experiments.run.files import read_table, writable
 from experiments.run.processes import side_by_side
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
+from experiments.toy.methods import OWN
 from experiments.toy.plan import plan, seconds
 from experiments.toy.results import export, results_path, summarise
 from experiments.toy.train import train
@@ -43,7 +44,7 @@ def export_one(config: Toy, name: str) -> None:
     relaxation.export(config) if name == relaxation.NAME else export(config, name)
 
 
-register("toy", Toy)
+register("toy", Toy, OWN)
 
 if __name__ == "__main__":
     launch(run, "toy", Toy)
