@@ -46,7 +46,7 @@ WATCHING = {
     "experiments/compare/contestants.py": "comparison layer",
     "experiments/vae/data.py": "data",
     "experiments/rl/envs.py": "envs",
-    "experiments/run/tracking.py": "tracking smoke",
+    "experiments/run/tracker.py": "tracking smoke",
     "experiments/run/ranks.py": "sweeps",
     "experiments/": "config* checkpoint",
     "scripts/compare_figures.py": "figures_compare",

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from experiments.run import files
+from experiments.run.checkpoint import DIGEST
+from experiments.run.config import Tracking
 from experiments.run.errors import Interrupted, UserError
-from experiments.run.folder import DIGEST, RunFolder
-from experiments.run.tracking import Tracker, Tracking
+from experiments.run.folder import RunFolder
+from experiments.run.tracker import Tracker
 
 OFF = Tracking(mode="disabled")
 
@@ -185,7 +187,7 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, harm, 
     walk(run)
     assert (run / "metrics.csv").read_bytes() == whole
     out = capfd.readouterr().out
-    assert "checkpoint.pt cannot be used" in out and "checkpoint before, step 25" in out
+    assert "checkpoint.pt cannot be used" in out and "previous checkpoint, step 25" in out
 
 
 def test_two_damaged_checkpoints_are_an_error_and_nothing_is_written_over(tmp_path):

@@ -14,17 +14,13 @@ import torch
 from matplotlib.image import imsave
 
 from experiments.run import tracking
+from experiments.run.config import Tracking
 from experiments.run.errors import UserError
 from experiments.run.files import read_table
 from experiments.run.folder import RunFolder
-from experiments.run.tracking import (
-    Tracker,
-    Tracking,
-    duration,
-    short,
-    show_figures,
-    wandb_mode,
-)
+from experiments.run.progress import duration
+from experiments.run.tracker import Tracker, short
+from experiments.run.tracking import show_figures, wandb_mode
 
 OFFLINE = Tracking(mode="offline")
 ROOT = Path(__file__).parents[1]

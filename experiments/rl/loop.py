@@ -20,7 +20,7 @@ from experiments.rl.rollout import Batch, collect, draw_noise, seeds_of
 from experiments.rl.variance import measure
 from experiments.run.config import run_path, settings
 from experiments.run.folder import RunFolder
-from experiments.run.tracking import Tracker, now_and_then
+from experiments.run.tracker import Tracker, now_and_then
 
 WINDOW = 100  # episodes whose mean return decides whether the environment is solved
 METRICS = ["return", "frames", "episodes", "length", "recent"]

@@ -1,7 +1,7 @@
 """torch.compile and CUDA graphs for a training step: two settings, the same step.
 
-What is compiled or captured must be a function of tensors whose shapes never change: random
-numbers are drawn before it, and it reads nothing back from the device.
+The compiled or captured function must be a function of tensors of constant shapes: random numbers
+are drawn before it is called, and it reads nothing back from the device.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ GRAPH = ("auto", "on", "off")
 def compiled(function: Callable) -> Callable:
     """torch.compile of a function or bound method for one run; it may take gradients itself.
 
-    torch keeps what it compiled with the code object, and comparing all that the function refers
-    to before every call would cost half a millisecond. So it gets a code object of its own, that
-    no other run shares, and only the tensors are compared.
+    torch caches compiled code per code object and checks guards on everything that the function
+    refers to before every call, which would cost half a millisecond. Therefore every run gets a
+    code object of its own, and only the guards on tensors are kept.
     """
     plain = getattr(function, "__func__", function)
     code, closure = plain.__code__.replace(), plain.__closure__
@@ -37,7 +37,7 @@ def compiled(function: Callable) -> Callable:
         own = MethodType(own, function.__self__)
     options = {
         "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
-        "cpp.use_decompose_tanh": True,  # by exp, which a CPU takes much faster than tanh
+        "cpp.use_decompose_tanh": True,  # computed from exp, which is much faster on a CPU
     }
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
     fast = torch.compile(own, fullgraph=True, dynamic=False, options=options)
@@ -45,7 +45,7 @@ def compiled(function: Callable) -> Callable:
 
 
 def _explained(fast: Callable, *arguments: Any) -> Any:
-    """What the compiled function returns; where the compiler fails, one line says what to do."""
+    """Call the compiled function; a compiler error becomes one line with cause and fix."""
     try:
         return fast(*arguments)
     except torch._dynamo.exc.BackendCompilerFailed as error:
@@ -57,7 +57,7 @@ def _explained(fast: Callable, *arguments: Any) -> Any:
 
 
 def graphed(step: Callable, mode: str, place: torch.device) -> Callable:
-    """The step behind a CUDA graph: with `auto` on a GPU only, `off` leaves it as it is."""
+    """The step as a CUDA graph: `auto` uses one on a GPU, `off` returns the step unchanged."""
     known(mode, GRAPH, "graph")
     on_gpu = place.type == "cuda"
     check(on_gpu or mode != "on", "graph=on: CUDA graphs need a GPU; use graph=auto or off")
@@ -65,14 +65,14 @@ def graphed(step: Callable, mode: str, place: torch.device) -> Callable:
 
 
 class Graphed:
-    """A step that is recorded as a CUDA graph and replayed: one launch instead of hundreds.
+    """A step captured as a CUDA graph and replayed: one launch instead of hundreds.
 
     step(*inputs) gets tensors, or lists and tuples of them, and changes parameters, optimisers and
-    other tensors in place. Its first calls are made as they are, beside the main stream, so that
-    every buffer exists; all of them count as steps. What is recorded is not executed, and later
-    calls copy their inputs to where the graph reads them and replay it.
+    other tensors in place. The first calls run eagerly on a side stream, so that every buffer
+    exists; they are ordinary steps. Capturing executes nothing. Later calls copy their inputs into
+    the tensors that the graph reads, and replay it.
 
-    A graph keeps the learning rates with which it was recorded.
+    The learning rates at the time of the capture are part of the graph.
     """
 
     FIRST = 3
@@ -94,7 +94,7 @@ class Graphed:
         return self.outputs
 
     def beside(self, inputs: tuple) -> Any:
-        """A step as it is, on the stream that will record."""
+        """Run the step eagerly on the stream that will capture it."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             outputs = self.step(*inputs)
@@ -102,7 +102,7 @@ class Graphed:
         return outputs
 
     def record(self) -> Callable[[], None]:
-        """Record one step on this object's own inputs, without executing it."""
+        """Capture one step on this object's own inputs, without executing it."""
         graph = torch.cuda.CUDAGraph()
         with no_garbage_collection(), torch.cuda.graph(graph, stream=self.stream):
             self.outputs = self.step(*self.inputs)
@@ -111,7 +111,7 @@ class Graphed:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect now and not in the block: freeing an older graph invalidates a capture."""
+    """Collect garbage now and not in the block: freeing an older graph invalidates a capture."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -123,7 +123,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in nested lists and tuples; None and numbers are passed over."""
+    """All tensors in nested lists and tuples; None and numbers are skipped."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, list | tuple):
@@ -132,7 +132,7 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def seconds_per_call(step: Callable, arguments: Iterable[Any]) -> list[float]:
-    """How long step(argument) takes for each of them, to the end of what it started on a GPU."""
+    """The seconds of step(argument) for each argument, GPU work included."""
     times = []
     for argument in arguments:
         start = perf_counter()

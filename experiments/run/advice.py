@@ -1,4 +1,4 @@
-"""What to say about a command line that Hydra or OmegaConf refuses: one line, cause and fix."""
+"""Hydra's and OmegaConf's errors about a command line, as one line with cause and fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGISTERED: dict[str, set[str]] = {}  # options of the groups that are registere
 
 
 def one_line(error: Exception, schema: type | None = None) -> str:
-    """Hydra's and OmegaConf's messages, shortened to the cause and the fix."""
+    """The error in one line: the cause and the fix."""
     text = str(error) + "\n" + str(error.__cause__ or "")
     if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
         return _several(found[1], schema)
@@ -34,7 +34,7 @@ def one_line(error: Exception, schema: type | None = None) -> str:
 
 
 def _several(override: str, schema: type | None) -> str:
-    """t=.45,.49 without --multirun"""
+    """Several values without --multirun: t=.45,.49"""
     key, _, value = override.partition("=")
     kinds = {item.name: str(item.type) for item in fields(schema)} if schema else {}
     fixes = [f"add --multirun to run each value of {key}"]
@@ -46,7 +46,7 @@ def _several(override: str, schema: type | None) -> str:
 
 
 def _unreadable(override: str) -> str:
-    """Hydra's grammar gives a meaning to characters that a path or a name may have."""
+    """An argument with characters that have a meaning in Hydra's grammar."""
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"[\w.+~/@-]+", key):
         return f"cannot read the argument {override!r}; write key=value without spaces around ="
@@ -56,7 +56,7 @@ def _unreadable(override: str) -> str:
 
 
 def _quoted(key: str, value: str) -> str:
-    """The argument as Hydra takes any text, quoted once more for the shell."""
+    """The argument quoted for Hydra, and once more for the shell."""
     text = os.path.expanduser(value).strip("\"'").replace('"', '\\"')
     return shlex.quote(f'{key}="{text}"')
 

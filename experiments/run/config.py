@@ -1,4 +1,4 @@
-"""Configuration: dataclasses say what there is, YAML says the values, errors are one line.
+"""Configuration: dataclasses define the settings, YAML gives the values, errors are one line.
 
 An experiment's entry point is
 
@@ -33,7 +33,7 @@ from experiments.run.advice import CONFIGS, REGISTERED, one_line
 from experiments.run.errors import UserError, check, known, positive
 from experiments.run.terminal import unbreakable_output
 
-# What changes where and how a run is done, never what it computes.
+# Settings that change where and how a run is executed, never what it computes.
 BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}
 BOOKKEEPING |= {"runs", "results", "tracking"}
 MODES = ("auto", "online", "offline", "disabled")  # of W&B
@@ -41,7 +41,7 @@ MODES = ("auto", "online", "offline", "disabled")  # of W&B
 
 @dataclass
 class Tracking:
-    """Where the curves are mirrored: Weights & Biases (metrics.csv is always written)."""
+    """Settings of Weights & Biases; metrics.csv is always written."""
 
     mode: str = "auto"  # auto | online | offline | disabled
     project: str | None = None  # else WANDB_PROJECT, else relax
@@ -49,13 +49,14 @@ class Tracking:
 
     @property
     def wanted(self) -> str:
-        """The mode chosen here or by WANDB_MODE; auto where neither says."""
+        """The mode given here or by WANDB_MODE, else auto."""
         return os.environ.get("WANDB_MODE") or "auto" if self.mode == "auto" else self.mode
 
     def check(self, several: bool) -> None:
-        """Raise a UserError for an unknown mode, and for variables that cannot be honoured.
+        """Raise a UserError for an unknown mode and for variables that cannot be honoured.
 
-        several: the command makes more than one W&B run.
+        Args:
+            several: the command makes more than one W&B run.
         """
         known(self.mode, MODES, "tracking.mode")
         known(self.wanted, MODES, "WANDB_MODE")
@@ -76,15 +77,15 @@ class Tracking:
 
 @dataclass
 class Experiment:
-    """What every family has; `toy`, `vae` and `rl` subclass it."""
+    """The settings that all families share; `toy`, `vae` and `rl` subclass it."""
 
-    preset: str = "custom"  # set by the preset; names the folder of the run and of its results
+    preset: str = "custom"  # set by the preset; part of the paths of runs and results
     device: str = "auto"  # auto | cpu | cuda
     threads: int = 1
-    processes: int = 2  # estimators trained side by side (on a GPU one after the other)
+    processes: int = 2  # estimators trained at a time (one at a time on a GPU)
     seeds: int = 1
     tag: str | None = None  # a name for a run whose settings differ
-    fresh: bool = False  # throw the run folder's old contents away
+    fresh: bool = False  # delete the earlier contents of the run folder
     save_every: float = 30.0  # seconds between checkpoints
     runs: str = "runs"
     results: str = "results"
@@ -92,7 +93,7 @@ class Experiment:
     estimators: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise a UserError for a value without meaning; families extend it."""
+        """Raise a UserError for an invalid value; families extend it."""
         check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
         check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
         check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
@@ -111,7 +112,7 @@ class Experiment:
 
 
 def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
-    """Lay `values` over the dataclass's defaults; unknown keys and wrong types are UserErrors."""
+    """The dataclass with `values` over its defaults. UserError: unknown keys, wrong types."""
     names = [item.name for item in fields(schema)]
     for key in values or {}:
         known(key, names or ["(it has no settings)"], f"setting of {where}:")
@@ -126,9 +127,10 @@ def settings(
 ) -> dict[str, Any]:
     """Everything that decides what one estimator's run computes, as plain values (config.json).
 
-    own: the estimator's settings. They get a place of their own, as on the command line, so that
-        `estimators.relax.hidden` and a family's `hidden` are two settings.
-    without: names of settings that do not matter to this run.
+    Args:
+        own: the estimator's settings. They are nested as on the command line, so that
+            `estimators.relax.hidden` and a family's `hidden` are two settings.
+        without: names of settings that do not affect this run.
     """
     ignored = {*BOOKKEEPING, *without}
     everything = {key: value for key, value in asdict(config).items() if key not in ignored}
@@ -144,7 +146,7 @@ def run_path(config: Experiment, family: str, case: str, estimator: str) -> Path
 
 
 def device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; asking for one that is not there is a UserError."""
+    """The device of that name; `auto` is the GPU if there is one. A UserError for a missing GPU."""
     known(name, ("auto", "cpu", "cuda"), "device")
     there = torch.cuda.is_available()
     check(there or name != "cuda", "device=cuda: PyTorch sees no GPU here; use device=cpu or auto")
@@ -152,7 +154,7 @@ def device(name: str) -> torch.device:
 
 
 def hardware(kind: str) -> str:
-    """A GPU's or this machine's CPU's name, with the threads that torch uses there."""
+    """The name of the GPU, or of the CPU with the number of threads that torch uses."""
     if kind == "cuda":
         return torch.cuda.get_device_name()
     file = Path("/proc/cpuinfo")
@@ -163,7 +165,7 @@ def hardware(kind: str) -> str:
     return f"{name} ({threads} thread{'s' * (threads > 1)})"
 
 
-# ---- Hydra, and nothing of it outside ----
+# ---- Hydra; no other file knows it ----
 
 
 def register(name: str, schema: type[Experiment], estimators: Iterable[str]) -> None:
@@ -177,7 +179,7 @@ def register(name: str, schema: type[Experiment], estimators: Iterable[str]) -> 
     for estimator in estimators:
         store.store(estimator, {}, group="estimator", package=f"estimators.{estimator}")
     node = OmegaConf.structured(schema)
-    # Without this `estimators.relax.hidden=50` is refused where the YAML does not list `hidden`.
+    # Otherwise `estimators.relax.hidden=50` is refused if the YAML does not list `hidden`.
     OmegaConf.set_struct(node.estimators, False)
     store.store(f"{name}_schema", node)
 
@@ -186,8 +188,8 @@ def register(name: str, schema: type[Experiment], estimators: Iterable[str]) -> 
 def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> None:
     """Compose configs/<name>.yaml with the command line and call `run` with the dataclass.
 
-    A mistake of the user's (ours or Hydra's to find) ends in one line and exit status 2. In a
-    multirun it ends its own case only: the line is printed, the others go on.
+    A user's mistake, found by us or by Hydra, ends in one line and exit status 2. In a multirun it
+    ends its own case only: the line is printed and the other cases continue.
     """
     ranks.own_gpu()
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
@@ -200,17 +202,17 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 config.tracking.check(several=True)
             torch.set_num_threads(config.threads)
-            with unbreakable_output():  # a launcher may have made a process of its own for this
+            with unbreakable_output():  # a launcher may run this in another process
                 run(config)
         except UserError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 case = " ".join(HydraConfig.get().overrides.task)
                 print(f"error in {case}: {error}", file=sys.stderr, flush=True)
-                raise  # Hydra goes on with the next case and ends with an error
+                raise  # Hydra continues with the next case and exits with an error
             mistakes.append(error)
 
     try:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand us the exception, not print it
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise the exception, not print it
         main()
         if mistakes:
             raise mistakes[0]
@@ -240,7 +242,7 @@ def to_dataclass(cfg: Any, schema: type[Experiment]) -> Any:
 
 
 def _only_known(cfg: Any, schema: type, prefix: str) -> None:
-    """`+seedz=3` passes Hydra's schema; it must not pass us."""
+    """Refuse what Hydra's schema lets through, such as `+seedz=3`."""
     names = {item.name: item for item in fields(schema)}
     for key in cfg:
         known(prefix + str(key), [prefix + name for name in names], "setting")

@@ -1,4 +1,4 @@
-"""Mistakes that the user can mend, each told in one line that names the culprit and the mend."""
+"""User-fixable errors, reported in one line with cause and fix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class UserError(Exception):
-    """One line for the user; the entry point prints it and ends with status 2."""
+    """An error that the user can fix. The entry point prints its line and exits with status 2."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the run. Not an Exception: it also ends a sweep."""
+    """A signal ended the run. Not an Exception, so that it ends a sweep as well."""
 
     def __init__(self, message: str, number: int):
         super().__init__(message)
@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals after which a run saves and leaves; not SIGHUP where it is ignored, by nohup."""
+    """The signals after which a run saves and leaves; SIGHUP only if it is not ignored (nohup)."""
     signals = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.append(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the CSV tables that everything else is drawn from."""
+"""Files that are written whole or not at all, file locks, and CSV tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.run.errors import UserError
 
-TOOK = ("seconds", "device")  # columns that say how a run went, and not what it found
+TOOK = ("seconds", "device")  # columns about how the run was executed, not about its results
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def disk_errors(path: Path, what: str):
 
 
 def writable(folder: Path) -> None:
-    """Make the folder now: better told before hours of work than after them."""
+    """Create the folder and check that it is writable, before hours of work and not after them."""
     with disk_errors(folder, "make"):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
@@ -38,9 +38,9 @@ def writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes, keep: Path | None = None) -> None:
-    """Write `data` under a temporary name, make sure that it is on disk, then rename it.
+    """Write `data` under a temporary name, flush it to disk, then rename it.
 
-    The file that was there is kept as `keep`. Between the two renames only that one is there.
+    An existing file is kept as `keep`; between the two renames only `keep` exists.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # others may write it too
     try:
@@ -58,7 +58,7 @@ def write_whole(path: Path, data: bytes, keep: Path | None = None) -> None:
 
 @contextmanager
 def locked(path: Path):
-    """One process at a time between here and the end of the block; the others wait."""
+    """Hold a file lock for the block; other processes wait."""
     with disk_errors(path, "make"):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+")
@@ -68,9 +68,9 @@ def locked(path: Path):
 
 
 def take_lock(file: IO, wait: bool) -> bool:
-    """Lock an open file for this process alone; False where another process holds it.
+    """Lock an open file for this process; False if another process holds the lock.
 
-    Where the file system has no locks, a line says so and the run is done without.
+    On a file system without locks, a warning is printed and the run continues without one.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,15 +84,15 @@ def take_lock(file: IO, wait: bool) -> bool:
 @cache  # once per process
 def _warn_of_no_locks(reason: str) -> None:
     print(
-        f"warning: the file system of runs= has no file locks ({reason}); take care that no two "
-        "commands work in one run folder",
+        f"warning: the file system of runs= has no file locks ({reason}); make sure that no two "
+        "commands work in the same run folder",
         file=sys.stderr,
         flush=True,
     )
 
 
 def texts(values) -> list[str]:
-    """Numbers as the shortest text that reads back as the same number in their own precision."""
+    """Numbers with the fewest digits that read back as the same number in their own precision."""
     array = np.asarray(values)
     if array.dtype == bool:
         array = array.astype(np.int64)
@@ -100,7 +100,7 @@ def texts(values) -> list[str]:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Write a CSV file whole; floats in their shortest form."""
+    """Write a CSV file whole; None is an empty cell."""
     lines = [",".join(columns)]
     lines += [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
     with disk_errors(path, "write"):
@@ -109,10 +109,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) ->
 
 
 def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> list[Sequence]:
-    """The rows; one that is in the table already but for what it took keeps the time found there.
+    """The rows, with the old time and device where the table has the same results already.
 
-    So a run that repeats known numbers changes no file, and git shows what really differs. To
-    measure times anew, delete the table first.
+    A run that reproduces committed numbers therefore changes no file, and `git diff` shows real
+    differences only. To measure times again, delete the table first.
     """
     findings = [index for index, name in enumerate(columns) if name not in TOOK]
 
@@ -124,7 +124,7 @@ def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence])
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """A CSV file's cells in these columns as they stand, "" where it lacks one; none without it."""
+    """The cells of these columns of a CSV file as text, "" where one is missing; [] without it."""
     if not path.exists():
         return []
     with disk_errors(path, "read"), open(path, newline="", encoding="utf-8") as file:
@@ -132,7 +132,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
-    """Read a CSV file as columns: float64 where all are numbers or empty (nan), else text."""
+    """Read a CSV file as columns: float64 if all cells are numbers or empty (nan), else text."""
     try:
         with disk_errors(path, "read"), open(path, newline="", encoding="utf-8") as file:
             head, *rows = list(csv.reader(file))
@@ -141,7 +141,7 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         columns = zip(*rows, strict=True) if rows else [()] * len(head)
         cells = [np.array(column) for column in columns]
     except ValueError as error:
-        raise UserError(f"{path} is not a whole CSV table; make it again") from error
+        raise UserError(f"{path} is not a complete CSV table; write it again") from error
     return {name: _numbers(column) for name, column in zip(head, cells, strict=True)}
 
 

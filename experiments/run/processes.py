@@ -1,4 +1,4 @@
-"""Several runs side by side, each in a process of its own that saves and leaves when told to."""
+"""Several runs at a time, each in a process of its own that saves and leaves on a signal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from experiments.run.tracking import preload
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
-    """Call `task(name)` for every name, at most `processes` at a time; start the longest first.
+    """Call `task(name)` for every name in this order, in at most `processes` processes at a time.
 
-    A signal to this process is passed on, and a child whose parent is gone leaves as after
-    SIGTERM. Raises UserError when one failed, after all have ended.
+    A signal to this process is forwarded to its children. A child whose parent has died saves and
+    leaves as after SIGTERM.
+
+    Raises:
+        UserError: one of them failed; raised after all have ended.
+        Interrupted: a signal came.
     """
     if processes == 1 or len(names) == 1:
         for name in names:
@@ -29,13 +33,13 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
     fork = multiprocessing.get_context("fork")
     waiting, running, statuses, stopped = list(names), {}, {}, []
 
-    def pass_on(number, frame):
+    def forward(number, frame):
         stopped.append(number)
         waiting.clear()
         for child in running.values():
             os.kill(child.pid, number)
 
-    handlers = {n: signal.signal(n, pass_on) for n in stop_signals()}
+    handlers = {n: signal.signal(n, forward) for n in stop_signals()}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -50,9 +54,9 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
             signal.signal(number, handler)
     failed = [name for name, child in statuses.items() if child.exitcode]
     if stopped:
-        raise Interrupted("stopped; the same command goes on from there", stopped[0])
+        raise Interrupted("stopped; repeat the command to resume", stopped[0])
     if failed:
-        raise UserError(f"{', '.join(failed)} did not finish; the reason stands above")
+        raise UserError(f"{', '.join(failed)} failed; see the error above")
 
 
 def ahead(costs: Iterable[float], processes: int) -> str:
@@ -60,12 +64,12 @@ def ahead(costs: Iterable[float], processes: int) -> str:
     busy = [0.0] * processes
     for cost in sorted(costs, reverse=True):  # each goes to the process that is free first
         busy[busy.index(min(busy))] += cost
-    many = f"{processes} process{'es' * (processes > 1)}"
-    return f"{many}; about {duration(max(busy))} if none of it is done yet"
+    count = f"{processes} process{'es' * (processes > 1)}"
+    return f"{count}; about {duration(max(busy))} unless part of it is done already"
 
 
 def _child(task: Callable[[str], object], name: str) -> None:
-    os.setpgrp()  # the terminal's Ctrl-C goes to the parent, which passes it on once
+    os.setpgrp()  # the terminal sends Ctrl-C to the parent alone, which forwards it once
     for number in stop_signals():
         signal.signal(number, _leave)
     threading.Thread(target=_watch_parent, daemon=True).start()
@@ -80,7 +84,7 @@ def _child(task: Callable[[str], object], name: str) -> None:
 
 
 def _leave(number, frame) -> None:
-    raise Interrupted("stopped before it began", number)
+    raise Interrupted("stopped before it started", number)
 
 
 def _watch_parent() -> None:

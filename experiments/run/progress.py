@@ -1,4 +1,4 @@
-"""What a person sees while a run goes: a bar on a terminal, elsewhere a line per tenth."""
+"""The progress of a run: a bar on a terminal, elsewhere one line per tenth of the run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """The progress of one run of `steps` steps; bar=False where several processes share a terminal.
+    """The progress of one run of `steps` steps.
 
-    metric() is asked only when something is drawn: its value may still be on a GPU.
+    Args:
+        bar: draw a bar if the output is a terminal; False if several processes share it.
+        metric: returns the text that follows; called only when something is drawn, because its
+            value may still be on a GPU.
     """
 
     def __init__(self, name: str, steps: int, bar: bool, metric: Callable[[], str]):
@@ -26,12 +29,12 @@ class Progress:
         self._drawn = False
 
     def start(self, step: int) -> None:
-        """The run goes on from `step`."""
+        """Start to count at `step`, where the run starts or resumes."""
         self._first, self._tenth = step, 10 * step // self.steps
         self._began, self._last = time.monotonic(), 0.0
 
     def show(self, step: int, text: str = "") -> None:
-        """Cheap enough for every step: it draws at most four times a second."""
+        """Draw at most four times a second; cheap enough for every step."""
         if self.bar:
             now = time.monotonic()
             if now - self._last >= 0.25 or step >= self.steps:
@@ -40,17 +43,17 @@ class Progress:
                 print(f"\r[{filled:<20}] {self._line(step, text)}\x1b[K", end="", flush=True)
         elif 10 * step // self.steps > self._tenth:
             self._tenth = 10 * step // self.steps
-            # In one write, because other processes may write there too.
+            # One write per line, because other processes may write at the same time.
             print(self._line(step, text) + "\n", end="", flush=True)
 
     def wipe(self) -> None:
-        """Make room for the last line."""
+        """Erase the bar, before the last line is printed."""
         if self._drawn:
             print("\r\x1b[K", end="")
         self._drawn = False
 
     def leave(self) -> None:
-        """End the bar's line, for whatever is written next."""
+        """End the line of the bar, so that whatever is printed next has a line of its own."""
         if self._drawn:
             print(flush=True)
         self._drawn = False

@@ -1,10 +1,10 @@
-"""Several GPUs: torchrun gives every rank its own replicas, and at the end rank 0 gathers them.
+"""Several GPUs: torchrun gives every rank its own replicas, and rank 0 merges their results.
 
     torchrun --nproc-per-node 4 -m experiments.vae preset=vae/paper
 
-A rank trains in a run folder of its own (relax.rank0of4), which is saved and resumed as any other,
-and nothing is exchanged until all are done. What rank 0 then writes is the undivided run's folder,
-with the same metrics.csv: a replica does not depend on what stands beside it.
+Each rank trains in a run folder of its own (relax.rank0of4), which is saved and resumed like any
+other, and nothing is exchanged until all are done. Rank 0 then writes the folder that a run on one
+GPU would have written, with the same metrics.csv: replicas do not depend on each other.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def size() -> int:
 
 
 def alone(what: str) -> None:
-    """Refuse torchrun for what cannot be shared out."""
+    """Raise a UserError under torchrun, for what cannot be distributed."""
     check(size() == 1, f"{what} is for one process: start it without torchrun")
 
 
 def own_gpu() -> None:
-    """Show this process one GPU, before CUDA is first asked for anything."""
+    """Make one GPU visible to this process, before CUDA is initialised."""
     if size() > 1:
         local = int(os.environ.get("LOCAL_RANK", 0))
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -62,9 +62,14 @@ def shard(path: Path) -> Path:
 def gather(
     paths: Iterable[Path], summarise: Callable[[Path, list[dict[str, Any]]], dict[str, Any]]
 ) -> bool:
-    """Put the ranks' run folders together; whether this is the process that goes on alone.
+    """Merge the ranks' run folders on rank 0.
 
-    summarise: from the merged run's folder and the ranks' summaries to the merged summary.
+    Args:
+        paths: the run folders of the undivided run.
+        summarise: (the merged run's folder, the ranks' summaries) -> the merged summary.
+
+    Returns:
+        Whether this process should continue: True on rank 0 and without torchrun.
     """
     if size() == 1:
         return True
@@ -100,7 +105,7 @@ def _merge(path: Path, parts: list[dict[str, str]], summarise: Callable) -> None
 
 
 def interleaved(records: list[str]) -> str:
-    """One metrics.csv of several that hold every n-th row of each step."""
+    """Merge several metrics.csv, each with every n-th row of each step, into one."""
     head, steps = "", [{} for _ in records]
     for found, record in zip(steps, records, strict=True):
         head, *lines = record.splitlines()
@@ -114,7 +119,7 @@ def interleaved(records: list[str]) -> str:
 
 
 def united(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """One summary of several: lists have a value per replica, dicts are joined."""
+    """Merge summaries: lists have one value per replica, dictionaries are joined."""
     merged = dict(summaries[0])
     for key, value in merged.items():
         values = [summary[key] for summary in summaries]

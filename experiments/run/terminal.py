@@ -1,4 +1,4 @@
-"""Standard output and error that can break, or lack a character, without harm to the run."""
+"""Standard output and error that may break, or lack a character, without ending the run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class Unbreakable:
-    """A text stream that falls silent once nobody can read it any more (`| head`, a closed window).
+    """A text stream that goes to the null device once nobody reads it (`| head`, a closed window).
 
-    What its encoding lacks is written as an escape sequence.
+    A character that its encoding lacks is written as an escape sequence.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -40,7 +40,7 @@ class Unbreakable:
             self._silence()
 
     def _silence(self) -> None:
-        """Lead the stream to the null device, with what is still in its buffer."""
+        """Redirect the stream to the null device, with what is still in its buffer."""
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(null, self.stream.fileno())
@@ -66,8 +66,11 @@ def unbreakable_output() -> Iterator[None]:
 
 
 def _open_what_is_closed() -> None:
-    """Python has None for a stream that was closed at its start (`>&-`); the next file that is
-    opened would take its number and get what C libraries and child processes print."""
+    """Reopen streams that were closed when Python started (`>&-`), for which it has None.
+
+    Otherwise the next opened file would get their file descriptors, and with it what C libraries
+    and child processes print.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))

@@ -1,24 +1,24 @@
-"""What version 1 wrote into config.json, so that its run folders can be skipped and resumed.
+"""Reads the config.json of version 1, so that its run folders can be skipped and resumed.
 
-It wrote an estimator's own settings beside the family's, and a family's setting replaced an
-estimator's of the same name.
+Version 1 wrote an estimator's settings on the same level as the family's, and a family's setting
+replaced an estimator's setting of the same name.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# The only setting that was replaced is the width of an estimator's network, by that of the VAE's
-# layers. The defaults of version 1 are assumed.
+# The width of an estimator's network is the only setting that was replaced, by the width of the
+# VAE's layers. It is assumed to be the default of version 1.
 LOST = {"nvil": {"hidden": 100}, "muprop": {"hidden": 100}, "relax": {"hidden": 200}}
 
 
 def upgraded(old: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that version 1 wrote in today's form; any other is returned as it is.
+    """A configuration of version 1 in the present form; any other is returned unchanged.
 
     Args:
-        old: what config.json or a checkpoint holds.
-        now: the configuration of this run; it names the estimator's own settings.
+        old: the configuration in config.json or in a checkpoint.
+        now: the configuration of this run, which names the estimator's settings.
     """
     if "estimators" in old or "estimators" not in now:
         return old

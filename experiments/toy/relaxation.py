@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 import relax as rx
-from experiments.run.config import run_path, settings
+from experiments.run.config import Tracking, run_path, settings
 from experiments.run.files import read_table, texts, write_table
 from experiments.run.folder import RunFolder
-from experiments.run.tracking import Tracker, Tracking
+from experiments.run.tracker import Tracker
 from experiments.toy.config import Toy
 from experiments.toy.results import results_path
 from experiments.toy.train import Run

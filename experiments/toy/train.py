@@ -15,7 +15,7 @@ from experiments.run.accelerate import compiled, graphed
 from experiments.run.config import device, run_path, settings
 from experiments.run.files import read_table
 from experiments.run.folder import RunFolder
-from experiments.run.tracking import Tracker, now_and_then
+from experiments.run.tracker import Tracker, now_and_then
 from experiments.toy.config import Toy
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise

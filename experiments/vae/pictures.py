@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.run.tracking import Tracker
+from experiments.run.tracker import Tracker
 from experiments.vae import evaluate
 from experiments.vae.data import Images
 from experiments.vae.models import VAE

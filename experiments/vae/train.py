@@ -13,7 +13,7 @@ from experiments.run.accelerate import graphed
 from experiments.run.config import device, run_path, settings
 from experiments.run.errors import UserError
 from experiments.run.folder import RunFolder
-from experiments.run.tracking import Tracker
+from experiments.run.tracker import Tracker
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
 from experiments.vae.data import Batches, Images

@@ -113,8 +113,8 @@ def damaged_checkpoint(place: Path, whole: Path) -> str:
         newest = kill_midway(place / name) / "checkpoint.pt"
         newest.write_bytes(harm(newest.read_bytes()))
         written = goes_on(place / name, whole)
-        assert "going on from the checkpoint before" in written, written
-    return f"{', '.join(harms)}: going on from the checkpoint before"
+        assert "resuming from the previous checkpoint" in written, written
+    return f"{', '.join(harms)}: resuming from the previous checkpoint"
 
 
 def sealed(payload: dict) -> bytes:
@@ -148,7 +148,7 @@ def checkpoint_with_code(place: Path, whole: Path) -> str:
     newest.write_bytes(pickled + hashlib.sha256(pickled).digest())
     goes_on(place / "other", whole)
     assert not (place / "owned").exists(), "it ran"
-    return "not run; going on from the checkpoint before"
+    return "not run; resuming from the previous checkpoint"
 
 
 # ---- disks ----
