@@ -18,14 +18,14 @@ export MKL_CBWR := AUTO
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
-help: ## at once | this list
+help: ## instant | show this list
 	@echo "make TARGET [PRESET=smoke|quick|paper] [PYTHON=python3.12] [ARGS=...]"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \([^|]*\) | \(.*\)$$/\1|\2|\3/p' Makefile \
 		| while IFS='|' read -r target time what; do \
 			printf '  %-15s %-15s %s\n' "$$target" "$$time" "$$what"; \
 		done
 
-setup: $(READY) ## 1 to 5 min | make .venv from requirements.txt (about 6 GB, torch with CUDA)
+setup: $(READY) ## 1 to 5 min | create .venv from requirements.txt (about 6 GB, torch with CUDA)
 	@echo "ready: .venv with $$($(PY) --version)"
 	@$(PY) -m scripts.namesake
 
@@ -46,7 +46,7 @@ $(READY): requirements.txt
 	@touch $@
 
 # The seds drop what every line would repeat: that Python is below 3.14 and not in a browser.
-lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest versions
+lock: $(READY) ## 10 s | update requirements.txt from pyproject.toml to the newest versions
 	@{ \
 		echo "# Exact versions for Python 3.11 to 3.13 on every platform."; \
 		echo "# Written by 'make lock' from the bounds in pyproject.toml."; \
@@ -60,10 +60,10 @@ lock: $(READY) ## 10 s | write requirements.txt anew from pyproject.toml, newest
 	@grep -q '^torch==' requirements.txt.new || { rm requirements.txt.new; exit 1; }
 	@mv requirements.txt.new requirements.txt
 
-test: $(READY) ## 5 to 12 min | run the tests but the slow ones (these: make test ARGS='-m slow')
+test: $(READY) ## 5 to 12 min | run the tests, except slow ones (run those with ARGS='-m slow')
 	$(PY) -m pytest -q -m "not slow" -n auto --dist loadfile $(ARGS)
 
-mutants: $(READY) ## 1 h | would the tests notice? (some mutants: make mutants ARGS='evaluate rollout')
+mutants: $(READY) ## 1 h | mutation testing of the test suite (a selection: ARGS='evaluate rollout')
 	$(PY) tests/mutate.py $(ARGS)
 
 lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
@@ -71,33 +71,33 @@ lint: $(READY) ## 10 s | ruff on everything, mypy on relax/
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-format: $(READY) ## 1 s | sort imports, mend what ruff can, format
+format: $(READY) ## 1 s | sort imports, apply ruff's fixes, format
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
 
-bench: $(READY) ## 2 to 5 min | time every step beside plain PyTorch code: results/bench
+bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
-gpu: $(READY) ## minutes, hours | tests, benchmark and long VAE runs on a GPU (ARGS='--minutes 60')
+gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
 	$(PY) -m scripts.gpu $(ARGS)
 
-compare: $(READY) ## 1 h | every estimator's bias, variance and time: results/compare
+compare: $(READY) ## 1 h | bias, variance and time of every estimator: results/compare
 	$(PY) -m experiments.compare $(ARGS)
 	$(PY) -m scripts.compare_figures
 
-# Paper preset for the toy, quick for the rest, unless PRESET says otherwise.
+# The default preset is paper for the toy and quick for the other families.
 reproduce-toy: PRESET ?= paper
 reproduce-toy: T ?= .499
-reproduce-toy: $(READY) ## 1 min | the toy figures, at the paper's settings (another t: T=.45)
+reproduce-toy: $(READY) ## 1 min | reproduce the toy at the paper's settings (another t: T=.45)
 	$(PY) -m experiments.toy preset=toy/$(PRESET) t=$(T) $(ARGS)
 	$(PY) -m scripts.toy_figures $(PRESET) --t $(T)
 
 reproduce-vae: PRESET ?= quick
 reproduce-vae: MODELS ?= $(if $(filter paper,$(PRESET)),linear1 linear2 nonlinear,linear1)
-reproduce-vae: $(READY) ## 15 min | the discrete VAE (MODELS='linear1 linear2'): curves, tables
+reproduce-vae: $(READY) ## 15 min | reproduce the discrete VAE (MODELS='linear1 linear2')
 	@for model in $(MODELS); do set -ex; \
 		$(PY) -m experiments.vae preset=vae/$(PRESET) model=$$model $(ARGS); \
 	done
@@ -105,7 +105,7 @@ reproduce-vae: $(READY) ## 15 min | the discrete VAE (MODELS='linear1 linear2'):
 
 reproduce-rl: PRESET ?= quick
 reproduce-rl: RL = $(PY) -m experiments.rl preset=rl/$(PRESET)
-reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the table
+reproduce-rl: $(READY) ## 20 min | reproduce the policy gradients: rewards and variances
 	@if [ "$(PRESET)" = paper ]; then set -ex; \
 		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
 		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' seeds=2 frames=200000 $(ARGS); \
@@ -119,15 +119,15 @@ reproduce-rl: $(READY) ## 20 min | policy gradients: rewards, variances and the 
 	$(RL) env=lunarlander mode=variance seeds=1 $(ARGS)
 	$(PY) -m scripts.rl_figures $(PRESET)
 
-reproduce: reproduce-toy reproduce-vae reproduce-rl ## their sum | the three families, resuming what is unfinished
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run all three families, resuming unfinished runs
 
-report: $(READY) ## 10 s | the paper beside our results: results/README.md and report.html
+report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report
 
-dashboard: $(READY) ## at once | the curves: W&B's terminal dashboard, or the address when online
+dashboard: $(READY) ## instant | W&B's terminal dashboard, or the address of online runs
 	@$(PY) -m scripts.dashboard $(ARGS)
 
-torture: $(READY) ## 10 min | kill and harm runs, start them again, compare: results/robustness.md
+torture: $(READY) ## 10 min | kill runs, damage their files, resume: results/robustness.md
 	$(PY) -m scripts.torture $(ARGS)
 
 # The paper's grid as a Hydra multirun; LAUNCHER=slurm on a cluster.
@@ -137,6 +137,6 @@ sweep: LAUNCHER ?= local
 sweep: $(READY) ## hours | the paper's grid, FAMILY=toy|vae|rl LAUNCHER=local|slurm: choice.csv
 	$(PY) -m scripts.sweep $(FAMILY) $(PRESET) --launcher $(LAUNCHER) $(ARGS)
 
-clean: ## at once | remove caches and builds; .venv, runs and results stay
+clean: ## instant | remove caches and builds; keep .venv, runs and results
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
