@@ -15,17 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from relax.distributions import Distribution
-from relax.replicas import Linear, matmul
-
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    # name: (y = h(x), grad h'(x) from grad and y)
-    "tanh": (torch.tanh, lambda grad, y: torch.ops.aten.tanh_backward(grad.expand_as(y), y)),
-    "relu": (torch.relu, lambda grad, y: grad * (y > 0)),
-    "elu": (torch.nn.functional.elu, lambda grad, y: grad * torch.where(y > 0, 1.0, y + 1)),
-}
+from relax.replicas import ACTIVATIONS, MLP, Linear
 
 
-class MLP(nn.Module):
+class MLPSurrogate(nn.Module):
     """A network of z and perhaps of a context, [.., (R,) B, *event] -> [.., (R,) B]; see `mlp`."""
 
     def __init__(
@@ -41,16 +34,10 @@ class MLP(nn.Module):
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"activation must be one of {known}, got {activation!r}")
+        self.event = event
         sizes = [math.prod(event), *[hidden] * layers, 1]
-        self.linears = nn.ModuleList(
-            Linear(i, o, replicas, generator=generator)
-            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.net = MLP(sizes, activation, replicas, generator)
         self.context = Linear(context, sizes[1], replicas, generator=generator) if context else None
-        self.event, self.activation, self.replicas = event, activation, replicas
         lead = (replicas,) if replicas else ()
         self.log_lambda = (
             None if lambda_ is None else nn.Parameter(torch.full(lead, math.log(lambda_)))
@@ -60,8 +47,8 @@ class MLP(nn.Module):
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         """c(z), or c(z, x) with a context x [..., (R,) B, context]."""
         flat = self._flat(z)
-        c, *_ = self._evaluate(flat, self._sharpness(flat), x)
-        return _shaped(c, z.shape[: z.ndim - len(self.event)])
+        y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x))
+        return self._value(y, z)
 
     def given(self, x: Tensor) -> Given:
         """c(., x): a surrogate of z alone, at a context that does not depend on z."""
@@ -69,24 +56,16 @@ class MLP(nn.Module):
 
     def value_and_grad(self, z: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz by the chain rule written out, last layer first."""
-        shape, z = z.shape, self._flat(z)
-        sharpness = self._sharpness(z)
-        c, inputs, hidden = self._evaluate(z, sharpness, x)
-        *inner, last = self._linears
-        pull = ACTIVATIONS[self.activation][1]
-        grad = last.weight.transpose(-1, -2)  # [(R,) 1, hidden], the same for every row
-        if self.scale is not None:
-            grad = grad * lift(self.scale, grad, 0)
-        for linear, y in zip(reversed(inner), reversed(hidden), strict=True):
-            grad = matmul(pull(grad, y), linear.weight.transpose(-1, -2))
+        flat = self._flat(z)
+        sharpness = self._sharpness(flat)
+        inputs = self._inputs(flat, sharpness)
+        y, vjp = self.net.with_vjp(inputs, self._offset(x))
+        one = y.new_ones(1, 1)  # dc/dy, the same for every row
+        grad = vjp(one if self.scale is None else self.scale[..., None, None])
         if sharpness is not None:
-            grad = ACTIVATIONS["tanh"][1](grad, inputs) * sharpness
-        grad = _cast(grad, z.dtype).expand_as(z)
-        return _shaped(c, shape[: len(shape) - len(self.event)]), _shaped(grad, shape)
-
-    @property
-    def _linears(self) -> list[Linear]:
-        return cast(list[Linear], list(self.linears))
+            grad = ACTIVATIONS["tanh"].vjp(grad, inputs) * sharpness
+        grad = _cast(grad, z.dtype).expand_as(flat)
+        return self._value(y, z), _shaped(grad, z.shape)
 
     def _flat(self, z: Tensor) -> Tensor:
         """z with a batch, and the event on one last axis."""
@@ -105,38 +84,34 @@ class MLP(nn.Module):
             return None
         return lift(0.5 * torch.exp(-self.log_lambda), z, z.ndim - 3)
 
-    def _evaluate(
-        self, z: Tensor, sharpness: Tensor | float | None, x: Tensor | None
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """c(z), the network's input and the values of its hidden layers."""
+    def _inputs(self, z: Tensor, sharpness: Tensor | float | None) -> Tensor:
+        """What the network sees of z."""
+        z = _cast(z, self.net.dtype)
+        return z if sharpness is None else torch.tanh(z * sharpness)
+
+    def _offset(self, x: Tensor | None) -> Tensor | None:
+        """What the context adds to the first layer."""
         if x is None and self.context is not None:
             raise ValueError("this mlp was made with a context x: use c=net.given(x)")
-        *inner, last = self._linears
-        inputs = _cast(z, last.weight.dtype)
-        inputs = inputs if sharpness is None else torch.tanh(inputs * sharpness)
-        act = ACTIVATIONS[self.activation][0]
-        y, hidden = inputs, []
-        for index, linear in enumerate(inner):
-            y = linear(y)
-            y = act(y if index or x is None else y + self._from_context(x))
-            hidden.append(y)
-        c = last(y)
-        if self.scale is not None:
-            c = c * lift(self.scale, c, c.ndim - 3)
-        return _cast(c.squeeze(-1), z.dtype), inputs, hidden
-
-    def _from_context(self, x: Tensor) -> Tensor:
+        if x is None:
+            return None
         if self.context is None:
             raise ValueError(
                 "this mlp takes no context: make it by mlp(..., context=features of x)"
             )
-        return cast(Tensor, self.context(_cast(x, self.context.weight.dtype)))
+        return cast(Tensor, self.context(_cast(x, self.net.dtype)))
+
+    def _value(self, y: Tensor, z: Tensor) -> Tensor:
+        """c(z) in z's batch shape and type, from the network's output y [..., (R,) B, 1]."""
+        if self.scale is not None:
+            y = y * lift(self.scale, y, y.ndim - 3)
+        return _shaped(_cast(y.squeeze(-1), z.dtype), z.shape[: z.ndim - len(self.event)])
 
 
 class Functional:
     """A network at other parameters than its own, for torch.func and vmap; made by `functional`."""
 
-    def __init__(self, net: MLP, params: dict[str, Tensor]) -> None:
+    def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
         self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -147,7 +122,7 @@ class Functional:
 
 
 class _WithGrad(nn.Module):
-    def __init__(self, net: MLP) -> None:
+    def __init__(self, net: MLPSurrogate) -> None:
         super().__init__()
         self.net = net
 
@@ -155,7 +130,7 @@ class _WithGrad(nn.Module):
         return self.net.value_and_grad(z)
 
 
-def functional(net: MLP, params: dict[str, Tensor]) -> Functional:
+def functional(net: MLPSurrogate, params: dict[str, Tensor]) -> Functional:
     """c(z) of an `mlp` at given parameters, `dict(net.named_parameters())` or a copy of them."""
     return Functional(net, params)
 
@@ -163,7 +138,7 @@ def functional(net: MLP, params: dict[str, Tensor]) -> Functional:
 class Given:
     """A network c(z, x) at a fixed x, as the estimators take it: c(z) and `value_and_grad(z)`."""
 
-    def __init__(self, net: MLP, x: Tensor) -> None:
+    def __init__(self, net: MLPSurrogate, x: Tensor) -> None:
         self.net, self.x = net, x
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -183,7 +158,7 @@ def mlp(
     context: int = 0,
     replicas: int = 0,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
-) -> MLP:
+) -> MLPSurrogate:
     """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
 
     Args:
@@ -203,7 +178,9 @@ def mlp(
         ValueError: an unknown activation; when called, z of another shape.
     """
     shape = (event,) if isinstance(event, int) else tuple(event)
-    return MLP(shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator)
+    return MLPSurrogate(
+        shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator
+    )
 
 
 class Scales(nn.Module):

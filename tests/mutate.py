@@ -35,7 +35,7 @@ PATIENCE = 600  # seconds for one mutant; a mutant that hangs the tests is kille
 # The tests that are about a file, as patterns below tests/, quick ones first. The first entry that
 # fits counts.
 WATCHING = {
-    "relax/replicas.py": "estimates replicas speed",
+    "relax/replicas/": "networks estimates replicas speed",
     "relax/": "estimates objectives diagnostics identities zoo contracts",
     "experiments/compare/layer.py": "comparison layer",
     "experiments/compare/race.py": "comparison layer",

@@ -43,10 +43,10 @@ def test_phi_may_be_a_module_its_parameters_or_one_parameter():
         found.append(grads(*c.parameters()))
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
-    last = c.linears[-1].bias
+    last = c.net.layers[-1].bias
     c.zero_grad()
     rx.backward(estimate(weight, x, c), last)
-    assert torch.equal(last.grad, found[0][-1]) and c.linears[0].weight.grad is None
+    assert torch.equal(last.grad, found[0][-1]) and c.net.layers[0].weight.grad is None
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -66,9 +66,9 @@ def test_phi_that_gets_no_gradient_is_refused(before):
 
 def test_frozen_parameters_are_skipped_and_phi_is_ignored_where_there_is_none():
     weight, x, c = problem()
-    c.linears[0].requires_grad_(False)
+    c.net.layers[0].requires_grad_(False)
     rx.backward(estimate(weight, x, c), phi=c)
-    assert c.linears[0].weight.grad is None and c.linears[1].weight.grad is not None
+    assert c.net.layers[0].weight.grad is None and c.net.layers[1].weight.grad is not None
     rx.backward(rx.reinforce(wavy, rx.Bernoulli(x @ weight)), phi=c)
     c.requires_grad_(False)
     rx.backward(estimate(weight, x, c), phi=c)
@@ -126,7 +126,7 @@ def test_the_estimate_and_the_gradient_share_no_storage():
 def test_hooks_fire():
     weight, x, c = problem()
     log = []
-    for name, p in (("theta", weight), ("phi", c.linears[0].weight)):
+    for name, p in (("theta", weight), ("phi", c.net.layers[0].weight)):
         p.register_hook(lambda grad, name=name: log.append(name))
         p.register_post_accumulate_grad_hook(lambda p, name=name: log.append(f"{name} after"))
     rx.backward(estimate(weight, x, c), phi=c)
