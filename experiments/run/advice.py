@@ -19,7 +19,7 @@ def one_line(error: Exception, schema: type | None = None) -> str:
     if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
         return _several(found[1], schema)
     if override := getattr(error, "override", None):
-        return _unreadable(override)
+        return _unreadable(override, schema)
     if found := re.search(r"Could not override '([^']+)'", text):
         return f"unknown setting {found[1]!r}{_nearest(found[1], schema)}; --help lists them all"
     if found := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
@@ -36,23 +36,28 @@ def one_line(error: Exception, schema: type | None = None) -> str:
 def _several(override: str, schema: type | None) -> str:
     """Several values without --multirun: t=.45,.49"""
     key, _, value = override.partition("=")
-    kinds = {item.name: str(item.type) for item in fields(schema)} if schema else {}
     fixes = [f"add --multirun to run each value of {key}"]
-    if kinds.get(key, "list").startswith("list"):
+    if _may_be_list(key, schema):
         fixes.append(f"write a list as '{key}=[...]'")
     if "/" in value and key != "preset":
         fixes.append(f"quote a path as {_quoted(key, value)}")
     return f"{override} has several values: {', or '.join(fixes)}"
 
 
-def _unreadable(override: str) -> str:
+def _unreadable(override: str, schema: type | None) -> str:
     """An argument with characters that have a meaning in Hydra's grammar."""
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"[\w.+~/@-]+", key):
         return f"cannot read the argument {override!r}; write key=value without spaces around ="
-    if value.startswith(("[", "{")):
+    if value.startswith(("[", "{")) and _may_be_list(key, schema):
         return f"cannot read the argument {override!r}; write lists in quotes: '{key}=[a,b]'"
     return f"cannot read the argument {override!r}; quote the value: {_quoted(key, value)}"
+
+
+def _may_be_list(key: str, schema: type | None) -> bool:
+    """Whether the setting takes a list; of an unknown setting it is assumed."""
+    kinds = {item.name: str(item.type) for item in fields(schema)} if schema else {}
+    return kinds.get(key, "list").startswith("list")
 
 
 def _quoted(key: str, value: str) -> str:
