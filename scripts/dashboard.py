@@ -1,4 +1,4 @@
-"""Show the runs: W&B's terminal dashboard on runs/wandb, or the project's address when online.
+"""Show the runs: online ones by their address, others in a page and in W&B's terminal dashboard.
 
 make dashboard          or          python -m scripts.dashboard [RUNS]
 """
@@ -6,11 +6,13 @@ make dashboard          or          python -m scripts.dashboard [RUNS]
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from experiments.run.config import Tracking
 from experiments.run.tracking import wandb_folder, wandb_mode
+from scripts import html_dashboard
 
 
 def addresses(runs: Path) -> list[str]:
@@ -45,6 +47,12 @@ def main() -> None:
     text, command = look(runs, program, online, sys.stdout.isatty())
     if text:
         print(text, flush=True)
+    if not online and html_dashboard.find_runs(runs):
+        active = html_dashboard.write(runs)
+        print(f"in a browser: {runs / 'dashboard.html'}", flush=True)
+        if active:  # keep the page up to date until the runs have ended
+            watch = [sys.executable, "-m", "scripts.html_dashboard", str(runs), "--watch"]
+            subprocess.Popen(watch, stdout=subprocess.DEVNULL, start_new_session=True)
     if command:
         os.execv(command[0], command)
 
