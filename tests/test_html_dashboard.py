@@ -13,15 +13,12 @@ import pytest
 from scripts import style
 from scripts.html_dashboard import curves, find_runs, page, write
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync".split()
-FLAGS += [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--virtual-time-budget=9000",
-]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
+    --disable-background-networking --disable-component-update --virtual-time-budget=9000
+""".split()
 
 
 def add_run(root: Path, place: str, lines: list[str], finished: bool = True) -> Path:
