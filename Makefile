@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
 .PHONY: help setup lock test mutants lint format certify bench gpu compare \
-	reproduce-toy reproduce-vae reproduce-rl reproduce \
+	reproduce-toy optimal-surrogate reproduce-vae reproduce-rl reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -22,7 +22,7 @@ help: ## instant | show this list
 	@echo "make TARGET [PRESET=smoke|quick|paper] [PYTHON=python3.12] [ARGS=...]"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \([^|]*\) | \(.*\)$$/\1|\2|\3/p' Makefile \
 		| while IFS='|' read -r target time what; do \
-			printf '  %-15s %-15s %s\n' "$$target" "$$time" "$$what"; \
+			printf '  %-17s %-15s %s\n' "$$target" "$$time" "$$what"; \
 		done
 
 setup: $(READY) ## 1 to 5 min | create .venv from requirements.txt (about 6 GB, torch with CUDA)
@@ -94,6 +94,10 @@ reproduce-toy: T ?= .499
 reproduce-toy: $(READY) ## 1 min | reproduce the toy at the paper's settings (another t: T=.45)
 	$(PY) -m experiments.toy preset=toy/$(PRESET) t=$(T) $(ARGS)
 	$(PY) -m scripts.toy_figures $(PRESET) --t $(T)
+
+optimal-surrogate: $(READY) ## 2 min | the learned surrogate beside the optimal one: one figure
+	$(PY) -m experiments.toy.optimal_surrogate
+	$(PY) -m scripts.optimal_surrogate_figure
 
 reproduce-vae: PRESET ?= quick
 reproduce-vae: MODELS ?= $(if $(filter paper,$(PRESET)),linear1 linear2 nonlinear,linear1)
