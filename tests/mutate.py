@@ -40,7 +40,7 @@ WATCHING = {
     "experiments/compare/layer.py": "comparison layer",
     "experiments/compare/race.py": "comparison layer",
     "experiments/vae/": "vae_* vae",
-    "experiments/rl/": "rl_* rl",
+    "experiments/rl/": "rl_*",
     "experiments/toy/": "toy_* toy",
     "experiments/compare/measure.py": "comparison layer",
     "experiments/compare/contestants.py": "comparison layer",
