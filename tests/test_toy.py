@@ -1,4 +1,4 @@
-"""The toy end to end, through the README's command; and what the paper says of it, in small."""
+"""The toy end to end through the README's command, and the paper's claims on small runs."""
 
 import os
 import random
@@ -71,8 +71,8 @@ def smoke(tmp_path_factory):
     """An uninterrupted run of the smoke preset, by the README's command."""
     victims.prepare()
     path = tmp_path_factory.mktemp("smoke") / "toy"
-    places = [f"runs={path / 'runs'}", f"results={path / 'results'}"]
-    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *places]
+    folders = [f"runs={path / 'runs'}", f"results={path / 'results'}"]
+    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *folders]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return path
@@ -152,7 +152,7 @@ def small(tmp_path, name, **settings):
 
 
 @pytest.mark.parametrize("name", ["reinforce", "rebar", "relax", "dlax"])
-def test_a_seed_in_company_equals_the_seed_alone(tmp_path, name):
+def test_a_seed_among_others_equals_the_seed_alone(tmp_path, name):
     alone = small(tmp_path / "1", name, seeds=1, variance_samples=200).read_text().splitlines()
     together = small(tmp_path / "5", name, seeds=5, variance_samples=200).read_text().splitlines()
     assert [row for row in together if row.split(",")[1] in ("seed", "0")] == alone
@@ -166,7 +166,7 @@ def test_measuring_does_not_touch_training(tmp_path):
 
 
 def test_the_exact_gradient_is_the_core_s(float64):
-    run = Run(Toy(t=0.3, seeds=1), "exact", None)
+    run = Run(Toy(t=0.3, seeds=1), "exact")
     with torch.no_grad():
         run.logit += 0.7
     dist = rx.Bernoulli(run.logit)
