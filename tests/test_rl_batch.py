@@ -10,8 +10,8 @@ from tests.policies import made_batch
 
 def test_returns_stop_at_the_end_of_an_episode(float64):
     last = torch.tensor([[False, True, False, True]])
-    found = discount(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), last, 0.5)
-    torch.testing.assert_close(found, torch.tensor([[2.0, 2.0, 5.0, 4.0]]))
+    returns = discount(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), last, 0.5)
+    torch.testing.assert_close(returns, torch.tensor([[2.0, 2.0, 5.0, 4.0]]))
 
 
 def test_advantages_continue_what_the_clock_cut(float64):

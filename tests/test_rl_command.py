@@ -21,9 +21,9 @@ def test_the_plan_measures_and_counts_every_replica(discrete):
     assert plan.frames_per_second(agents, seconds=0.01) > 10
     config = agents.config
     cost, config.estimators = plan.seconds(config, "a2c"), {"a2c": {}, "relax": {}, "lax": {}}
-    said = plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
+    line = plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
     assert 0 < cost < 3600 * config.frames
-    assert "about 50 s" in said and "2 processes" in said
+    assert "about 50 s" in line and "2 processes" in line
 
 
 def test_the_plan_of_a_variance_counts_its_episodes():
@@ -40,8 +40,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
-    found = command("experiments.rl", "preset=rl/smoke", "processes=1", *run_dirs)
-    assert found.returncode == 0, found.stderr
+    finished = command("experiments.rl", "preset=rl/smoke", "processes=1", *run_dirs)
+    assert finished.returncode == 0, finished.stderr
     case = tmp_path / "results" / "rl" / "smoke" / "cartpole"
     assert {"a2c.csv", "relax.csv", "a2c-solved.csv", "summary.csv"} <= {
         file.name for file in case.iterdir()
@@ -55,6 +55,6 @@ def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
 def test_a_wrong_estimator_ends_in_one_line(tmp_path):
     victims.prepare()
     assert victims.run("rl", tmp_path / "run", "env=pendulum") == 2
-    told = victims.told(tmp_path / "run")
-    assert "not for the continuous actions of pendulum" in told
-    assert "Traceback" not in told
+    output = victims.told(tmp_path / "run")
+    assert "not for the continuous actions of pendulum" in output
+    assert "Traceback" not in output

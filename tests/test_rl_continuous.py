@@ -53,8 +53,8 @@ def test_a_surrogate_follows_the_gradient_of_its_objective(float64, name):
     assert max(len(episodes) for episodes in batch.episodes()) > 1
     wanted = autograd(run, batch, name)
     run.learner.update(batch, everyone(run))
-    found = [p.grad for p in run.learner.surrogates[name].optimizer.params]
-    for p, grad in zip(found, wanted, strict=True):
+    gradients = [p.grad for p in run.learner.surrogates[name].optimizer.params]
+    for p, grad in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(p, grad, rtol=1e-7, atol=1e-10)
 
 
@@ -83,8 +83,7 @@ def test_the_policy_climbs_the_mean_over_its_steps(float64, name):
 
 @torch.no_grad()
 def distribution(learner, batch):
-    mean, log_std = learner.policy(batch.x)
-    return Normal(mean, log_std.exp())
+    return Normal(learner.policy.net(batch.x), learner.policy.log_std.exp())
 
 
 def test_the_rate_follows_the_kl_that_torch_computes(float64):

@@ -1,4 +1,4 @@
-"""Replicas beside each other, finished replicas, and resuming a killed agents."""
+"""Replicas beside each other, finished replicas, and resuming a killed run."""
 
 import itertools
 import json
@@ -14,10 +14,8 @@ from tests.policies import everyone, small
 @pytest.mark.parametrize(("discrete", "name"), [(True, "relax"), (True, "a2c"), (False, "lax")])
 def test_a_replica_equals_the_run_alone(float64, discrete, name):
     changes = {"precision": "float64", "kl": 0.002}
-    together, alone = (
-        small(discrete, name, seeds=3, **changes),
-        small(discrete, name, seeds=1, first_seed=101, **changes),
-    )
+    together = small(discrete, name, seeds=3, **changes)
+    alone = small(discrete, name, seeds=1, first_seed=101, **changes)
     for _ in range(20 if discrete else 4):
         for agents in (together, alone):
             batch = agents.play(agents.active())

@@ -1,4 +1,4 @@
-"""Playing: what is stored of an episode's end, what the next one sees, how many there are."""
+"""Rollouts: the end of an episode, what the next one sees, how many are played, the actions."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_the_clock_truncates_and_the_task_terminates(cut):
     assert batch.last.nonzero().tolist() == [[0, 2], [1, 4]]
     ends = [] if cut else [[0, 2], [1, 4]]
     assert batch.terminated.nonzero().tolist() == ends
-    assert batch.after[0, 2].item() == 4  # what came behind the last step
+    assert batch.after[0, 2].item() == 4  # the observation after the last step
 
 
 @pytest.mark.parametrize(("at_least", "steps"), [(1, 3), (3, 3), (4, 6), (6, 6), (7, 9)])
@@ -80,8 +80,8 @@ def test_filtered_observations_stay_within_five_deviations():
     seen = torch.tensor([[[0.0], [2.0]]]).double()
     observer.update(seen, torch.ones(1, 2, dtype=torch.bool))
     observer.select(np.array([0]))
-    found = observer(np.array([[1.0], [3.0], [100.0], [-100.0]]), None)
-    np.testing.assert_allclose(found[:, 0], [0, 2, 5, -5], atol=1e-6)
+    filtered = observer(np.array([[1.0], [3.0], [100.0], [-100.0]]), None)
+    np.testing.assert_allclose(filtered[:, 0], [0, 2, 5, -5], atol=1e-6)
 
 
 # ---- a run around it ----

@@ -31,14 +31,14 @@ def test_the_mean_must_be_above_the_goal():
 def test_fewer_than_a_hundred_episodes_solve_nothing():
     scores = after([500.0] * 99, 195.0)
     assert scores.solved_frames.tolist() == [-1]
-    assert scores.latest().tolist() == [500.0]  # what is shown is the mean of those there are
+    assert scores.latest().tolist() == [500.0]  # the mean of those that were played
 
 
 def test_what_was_solved_behind_the_end_does_not_count():
-    """A longer run that is cut: one seed solved it before the new end, one behind it."""
+    """A longer run is shortened: one seed solved the task before the new end, one after it."""
     agents = small(True, "a2c", seeds=2)
     agents.config.frames = 1000
     agents.scores.solved_frames[:] = 900, 1100
     agents.scores.solved_episodes[:] = 90, 110
-    found = agents.summary()
-    assert found["solved_frames"] == [900, -1] and found["solved_episodes"] == [90, -1]
+    summary = agents.summary()
+    assert summary["solved_frames"] == [900, -1] and summary["solved_episodes"] == [90, -1]

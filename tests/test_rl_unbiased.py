@@ -77,8 +77,8 @@ def learner_of(mdp: Mdp, variants: list[str], seed: int = 0):
     learner = kind(made, one_episode, variants[0], rates, generators)
     generator = torch.Generator().manual_seed(seed + 1)
     for p in learner.tensors():
-        wide = p.detach() + 0.7 * torch.randn(p.shape, generator=generator).to(p.dtype)
-        p.data = wide.expand(mdp.copies, *p.shape[1:]).contiguous()
+        shifted = p.detach() + 0.7 * torch.randn(p.shape, generator=generator).to(p.dtype)
+        p.data = shifted.expand(mdp.copies, *p.shape[1:]).contiguous()
     for critic in getattr(learner, "critics", {}).values():
         if critic.variant.critic == "surrogate":
             # An error in a term of c then exceeds the noise of the returns.

@@ -55,9 +55,9 @@ class Started:
 
 
 def finish(started: Started) -> str:
-    status, told = started.finish()
-    assert status == 0, told
-    return told
+    status, output = started.finish()
+    assert status == 0, output
+    return output
 
 
 def records(path):
@@ -116,21 +116,21 @@ def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
     [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
 )
 def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
-    place = tmp_path / "toy"
-    process = Started(place, "save_every=0")
+    folder = tmp_path / "toy"
+    process = Started(folder, "save_every=0")
     deadline = time.monotonic() + 120
-    while not list(place.glob("runs/**/checkpoint.pt")):
+    while not list(folder.glob("runs/**/checkpoint.pt")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     time.sleep(random.Random(int(number)).uniform(0, 0.3))
     if process.poll() is None:
         os.kill(process.pid, number)
-    status, told = process.finish()
+    status, output = process.finish()
     if number != signal.SIGKILL and status:
-        assert status == 128 + number, told
-        assert "Traceback" not in told
-    finish(Started(place, "save_every=0"))
-    assert records(place) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
+        assert status == 128 + number, output
+        assert "Traceback" not in output
+    finish(Started(folder, "save_every=0"))
+    assert records(folder) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
 
 
 def test_more_steps_continue_a_run(smoke, tmp_path):
@@ -161,8 +161,8 @@ def test_a_seed_among_others_equals_the_seed_alone(tmp_path, name):
 def test_measuring_does_not_touch_training(tmp_path):
     often = read_table(small(tmp_path / "a", "relax", variance_every=10))
     never = read_table(small(tmp_path / "b", "relax", variance_every=1000))
-    there = ~np.isnan(often["loss"])
-    assert (often["loss"][there] == never["loss"]).all()
+    logged = ~np.isnan(often["loss"])
+    assert (often["loss"][logged] == never["loss"]).all()
 
 
 def test_the_exact_gradient_is_the_core_s(float64):

@@ -25,10 +25,10 @@ def run_at(t: float, name: str = "reinforce", theta: float = 0.3, seeds: int = 2
     ],
 )
 def test_loss_and_suboptimality_are_the_expectation_and_its_distance(t, loss, best):
-    found = run_at(t).readings()
-    assert found["loss"].tolist() == pytest.approx([loss] * 2)
-    assert found["suboptimality"].tolist() == pytest.approx([loss - best] * 2)
-    assert found["theta"].tolist() == pytest.approx([0.3] * 2)
+    readings = run_at(t).readings()
+    assert readings["loss"].tolist() == pytest.approx([loss] * 2)
+    assert readings["suboptimality"].tolist() == pytest.approx([loss - best] * 2)
+    assert readings["theta"].tolist() == pytest.approx([0.3] * 2)
 
 
 @pytest.mark.parametrize("t", [0.1, 0.8])
@@ -57,8 +57,8 @@ def test_log_variance_is_natural_and_of_fresh_draws():
 
 
 def test_a_variance_of_zero_is_no_measurement():
-    found = log_variance(torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
-    assert found[0].isnan() and found[1].item() == pytest.approx(np.log(2))
+    measured = log_variance(torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
+    assert measured[0].isnan() and measured[1].item() == pytest.approx(np.log(2))
 
 
 def test_a_summary_is_of_the_last_step_and_its_errors_are_over_seeds():
@@ -72,16 +72,18 @@ def test_a_summary_is_of_the_last_step_and_its_errors_are_over_seeds():
         "suboptimality": np.concatenate([seeds + 7, seeds / 20]),
         "log_variance": np.concatenate([seeds - 4, seeds - 2]),
     }
-    found = summarise(table)
-    assert (found.seeds, found.steps) == (11, 100)
-    assert (found.loss_q10, found.loss_median, found.loss_q90) == pytest.approx((0.1, 0.5, 0.9))
+    summary = summarise(table)
+    assert (summary.seeds, summary.steps) == (11, 100)
+    assert (summary.loss_q10, summary.loss_median, summary.loss_q90) == pytest.approx(
+        (0.1, 0.5, 0.9)
+    )
     deviation = np.std(seeds, ddof=1)
-    assert found.loss_mean == pytest.approx(0.5)
-    assert found.loss_se == pytest.approx(deviation / 10 / 11**0.5)
-    assert found.suboptimality_median == pytest.approx(0.25)
-    assert (found.theta_median, found.theta_max) == pytest.approx((0.05, 0.1))
-    assert found.log_variance_mean == pytest.approx(2.0)
-    assert found.log_variance_se == pytest.approx(deviation / 11**0.5)
+    assert summary.loss_mean == pytest.approx(0.5)
+    assert summary.loss_se == pytest.approx(deviation / 10 / 11**0.5)
+    assert summary.suboptimality_median == pytest.approx(0.25)
+    assert (summary.theta_median, summary.theta_max) == pytest.approx((0.05, 0.1))
+    assert summary.log_variance_mean == pytest.approx(2.0)
+    assert summary.log_variance_se == pytest.approx(deviation / 11**0.5)
 
 
 def test_one_seed_has_no_standard_error():

@@ -1,7 +1,7 @@
 """The policy in NumPy, which chooses the actions while episodes are played.
 
 A step of a rollout evaluates a small network on one observation per replica, where the overhead of
-torch's operators dominates. With torch in its place, playing and updating together take 1.5 to 2
+torch's operators dominates. With torch in its place, an update with its rollout takes 1.5 to 2
 times as long on CartPole and 1.3 times as long on LunarLander. The tests compare the actions with
 those of the torch policy.
 """

@@ -81,12 +81,16 @@ def discount(values: Tensor, last: Tensor, rate: float) -> Tensor:
 
 def advantages(
     batch: Batch, value: Tensor, value_after: Tensor, gamma: float, lambda_: float, bootstrap: bool
-):
-    """(A, R), [R, N]: the advantage over V(s) by GAE(lambda) and the discounted return, V's target.
+) -> tuple[Tensor, Tensor]:
+    """The advantage over V(s) by GAE(lambda), and the discounted return, which V(s) is fitted to.
 
-    An episode that the clock cut is continued by V of the state behind it, unless `bootstrap` is
-    off. With lambda = 1 the advantage is R - V(s). Source: Schulman et al. (2016), equations 11 to
-    16.
+    With lambda = 1 the advantage is the return minus V(s). Both are [R, N].
+
+    Args:
+        value, value_after: V of the state before each step and after it, [R, N].
+        bootstrap: add V of the state after a truncated episode to its return.
+
+    Source: Schulman et al. (2016), equations 11 to 16.
     """
     cut = batch.last & ~batch.terminated if bootstrap else torch.zeros_like(batch.last)
     reward = batch.reward + gamma * torch.where(cut, value_after.double(), 0.0)

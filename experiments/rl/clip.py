@@ -19,8 +19,7 @@ STEPS, WIDTH, MILLISECONDS = 250, 240, 40  # at most this long; pixels; duration
 def record(agents: Agents, path: Path) -> None:
     """One episode of the replica with the best recent return, as a GIF.
 
-    In a process of its own, because a graphics library that finds no display may end the process;
-    then one line says that there is no clip.
+    A graphics library that finds no display may end the process, so a child process does it.
     """
     process = multiprocessing.get_context("fork").Process(target=_record, args=(agents, path))
     process.start()

@@ -124,24 +124,25 @@ class Continuous:
             return rx.lax(inputs.advantage, draw, c=c)
         return rx.reinforce(inputs.advantage, draw)
 
-    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """One estimator's gradient in the policy's parameters, the mean over a replica's steps.
-
-        [R, ...] for each parameter.
-        """
-        inputs = self.inputs(batch)
+    def policy_gradient(self, name: str, batch: Batch, inputs: Inputs) -> list[Tensor]:
+        """One estimator's g in the policy's parameters, [R, ...] for each."""
         estimate = self.estimate(name, batch, inputs)
-        real = estimate.grad.detach() * inputs.per_step[..., None, None]
-        return list(torch.autograd.grad(estimate.theta, list(self.policy.parameters()), real))
+        theta_grad = estimate.grad.detach() * inputs.per_step[..., None, None]
+        return list(torch.autograd.grad(estimate.theta, self.policy.parameters(), theta_grad))
+
+    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
+        """The same on a batch of which nothing was computed before."""
+        return self.policy_gradient(name, batch, self.inputs(batch))
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One step of the policy; V and c learn from this batch after its gradient was taken."""
-        inputs, policy_grad = self.inputs(batch), self.replica_gradients(self.name, batch)
+        inputs = self.inputs(batch)
+        policy_grad = self.policy_gradient(self.name, batch, inputs)
         for name, surrogate in self.surrogates.items():
             self.fit_surrogate(name, surrogate, batch, inputs, active)
-        self.fit_value(batch, inputs, active)
+        self.fit_value(inputs, active)
         with torch.no_grad():
-            before = self.policy_distribution(batch)
+            before = self.policy.distribution(batch.x)
         descend(self.optimizer, [-g for g in policy_grad], self.lr, active)
         kl = self.follow_kl(batch, inputs, before)
         self.observer.update(batch.observation, batch.mask)
@@ -156,7 +157,7 @@ class Continuous:
         objective = self.squared_error if CONTINUOUS[name].objective == "squared" else self.variance
         for _ in range(surrogate.steps):
             loss = objective(name, batch, inputs)
-            phi_grad = torch.autograd.grad(loss, list(surrogate.net.parameters()))
+            phi_grad = torch.autograd.grad(loss, surrogate.net.parameters())
             descend(surrogate.optimizer, phi_grad, surrogate.lr, active)
 
     def squared_error(self, name: str, batch: Batch, inputs: Inputs) -> Tensor:
@@ -202,23 +203,19 @@ class Continuous:
 
     # ---- the value and the policy's rate ----
 
-    def fit_value(self, batch: Batch, inputs: Inputs, active: Tensor) -> None:
+    def fit_value(self, inputs: Inputs, active: Tensor) -> None:
         """Least squares of V(s) on the returns."""
         for _ in range(self.config.value_steps):
             error = self.value(inputs.states).squeeze(-1) - inputs.returns
             loss = 0.5 * (inputs.per_step * error.square()).sum()
-            gradient = torch.autograd.grad(loss, list(self.value.parameters()))
+            gradient = torch.autograd.grad(loss, self.value.parameters())
             descend(self.value_optimizer, gradient, self.value_lr, active)
-
-    def policy_distribution(self, batch: Batch) -> Normal:
-        mean, log_std = self.policy(batch.x)
-        return Normal(mean, log_std.exp(), validate_args=False)
 
     @torch.no_grad()
     def follow_kl(self, batch: Batch, inputs: Inputs, before: Normal) -> Tensor:
         """KL(before || now) per replica. The policy's rate changes by a factor of 1.5 to keep it
         within a factor of 2 of its target."""
-        divergence = kl_divergence(before, self.policy_distribution(batch)).sum(-1)
+        divergence = kl_divergence(before, self.policy.distribution(batch.x)).sum(-1)
         kl, target, lr = (divergence * inputs.per_step).sum(1), self.config.kl, self.lr
         if target:
             lr = torch.where(kl > 2 * target, lr / 1.5, lr)

@@ -140,8 +140,7 @@ class Discrete:
         Attached to phi where logits_grad is. [R, ...] for each parameter.
         """
         real = logits_grad * batch.mask[..., None]
-        parameters = list(self.policy.parameters())
-        return list(torch.autograd.grad(logits, parameters, real, create_graph=True))
+        return list(torch.autograd.grad(logits, self.policy.parameters(), real, create_graph=True))
 
     def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
         """One estimator's gradient in the policy's weights, [R, ...] for each parameter."""
@@ -171,9 +170,8 @@ class Discrete:
         """The estimate and the gradient of the entropy bonus, in the policy's weights."""
         real = estimate.grad.detach() * batch.mask[..., None]
         bonus = torch.full_like(entropy, self.config.entropy)
-        parameters = list(self.policy.parameters())
         return torch.autograd.grad(
-            [estimate.theta, entropy], parameters, [real, bonus], retain_graph=True
+            [estimate.theta, entropy], self.policy.parameters(), [real, bonus], retain_graph=True
         )
 
     def tensors(self) -> list[Tensor]:

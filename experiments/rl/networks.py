@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from relax.replicas import MLP
 
@@ -25,6 +26,10 @@ class GaussianPolicy(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean = self.net(x)
         return mean, self.log_std.expand_as(mean)
+
+    def distribution(self, x: Tensor) -> Normal:
+        mean, log_std = self(x)
+        return Normal(mean, log_std.exp(), validate_args=False)
 
 
 class DiscreteSurrogate(nn.Module):
