@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.rl.report import ratio, restricted
+from experiments.rl.results import ratio, restricted
 from experiments.run.errors import UserError, check
 from experiments.run.files import read_table, write_table
 from scripts import style

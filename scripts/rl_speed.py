@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.rl.config import Env, Rl, arm
+from experiments.rl.agents import Agents, replica_keys
+from experiments.rl.config import Env, Rl
 from experiments.rl.envs import Environments, episode_seed
-from experiments.rl.loop import Run, replicas_of
 from experiments.run.files import write_table
 
 CASES = {
@@ -39,14 +39,13 @@ def main(seconds: float, replicas: int, results: Path) -> None:
     write_table(results / "rl" / "speed.csv", COLUMNS, rows)
 
 
-def start(env: Env, estimator: str, replicas: int) -> Run:
+def start(env: Env, estimator: str, replicas: int) -> Agents:
     config = Rl(env=env, seeds=replicas, frames=10**9, estimators={estimator: {}})
     config.check()
-    own = arm(estimator, {}, config)[1]
-    return Run(config, estimator, own, replicas_of(config, own))
+    return Agents(config, estimator, replica_keys(config, estimator))
 
 
-def train(run: Run, seconds: float) -> float:
+def train(run: Agents, seconds: float) -> float:
     """Frames a second of playing and learning; the policies get better from turn to turn."""
     frames, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:

@@ -9,7 +9,7 @@ from experiments.run.config import launch, overlay
 from experiments.run.errors import UserError
 from experiments.toy.__main__ import run
 from experiments.toy.config import Toy
-from experiments.toy.methods import Relax
+from experiments.toy.methods import RelaxSettings
 
 
 def command(monkeypatch, capsys, *arguments, task=run):
@@ -137,10 +137,10 @@ def test_a_sweep_goes_on_past_a_mistake(monkeypatch, capsys, run_dirs):
 
 
 def test_settings_are_laid_over_the_defaults():
-    own = overlay(Relax, {"hidden": 3}, "estimators.relax")
-    assert own == Relax(hidden=3)
+    own = overlay(RelaxSettings, {"hidden": 3}, "estimators.relax")
+    assert own == RelaxSettings(hidden=3)
     with pytest.raises(UserError, match="estimators.relax.hidden"):
-        overlay(Relax, {"hidden": "many"}, "estimators.relax")
+        overlay(RelaxSettings, {"hidden": "many"}, "estimators.relax")
 
 
 def test_the_task_gets_a_plain_dataclass(monkeypatch, capsys, run_dirs):

@@ -48,9 +48,9 @@ def test_a_row_steps_alone():
     both.reset(np.array([0, 1, 2]), [4, 5, 6])
     one.reset(np.array([0]), [5])
     for action in (0, 2, 1, 2):
-        there = both.step(np.array([1]), np.array([action]))
-        here = one.step(np.array([0]), np.array([action]))
-        assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
+        beside_another = both.step(np.array([1]), np.array([action]))
+        by_itself = one.step(np.array([0]), np.array([action]))
+        assert all(np.array_equal(a, b) for a, b in zip(beside_another, by_itself, strict=True))
 
 
 def test_episode_seeds_depend_on_run_and_episode_only():
@@ -202,7 +202,7 @@ def test_rescaling_needs_bounds(echo):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         (None, "importing mine failed (ModuleNotFoundError: No module named 'mine')"),
         ("import numpyy", "importing mine failed (ModuleNotFoundError: No module named 'numpyy')"),
@@ -210,14 +210,14 @@ def test_rescaling_needs_bounds(echo):
         ("", "is not an environment of gymnasium"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch, code, said):
+def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch, code, message):
     if code is not None:
         (tmp_path / "mine.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     with pytest.raises(UserError) as error:
         envs.make("mine:Mine-v0", 1, 5)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_an_environment_that_cannot_be_made_is_named(monkeypatch):

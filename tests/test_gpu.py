@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.estimators import METHODS
@@ -36,7 +35,7 @@ def vae(name, model="linear1", graph="off", seeds=range(3), compile=False, large
 
 
 def toy(name, graph="off", seeds=3, compile=False) -> ToyRun:
-    return ToyRun(Toy(seeds=seeds, device="cuda", graph=graph, compile=compile), name, OWN[name]())
+    return ToyRun(Toy(seeds=seeds, device="cuda", graph=graph, compile=compile), name)
 
 
 def advance(run, steps: range) -> None:

@@ -10,7 +10,7 @@ import torch
 
 import relax as rx
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
+from experiments.toy.methods import SETTINGS as TOY
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import SETTINGS
 from experiments.vae.estimators import METHODS
@@ -45,14 +45,14 @@ def test_the_vaes_step(model, name):
         assert mean_f.shape == (REPLICAS,) and mean_f.is_meta
 
 
-@pytest.mark.parametrize("name", sorted(OWN))
+@pytest.mark.parametrize("name", sorted(TOY))
 def test_the_toys_step(name, monkeypatch):
-    run = ToyRun(Toy(seeds=REPLICAS, device="cpu"), name, OWN[name]())
+    run = ToyRun(Toy(seeds=REPLICAS, device="cpu"), name)
     noise = to_meta(run.method.noise(run.distribution(run.logit), run.noise))
     moved = ToyRun.__new__(ToyRun)
     monkeypatch.setattr("experiments.toy.train.device", lambda name: META)
     monkeypatch.setattr(rx.replicas, "Streams", lambda seeds, place: list(seeds))
-    moved.__init__(Toy(seeds=REPLICAS), name, OWN[name]())
+    moved.__init__(Toy(seeds=REPLICAS), name)
     moved.update(noise)
     assert moved.logit.is_meta and all(p.is_meta for p in moved.phi)
 

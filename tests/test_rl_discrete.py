@@ -1,13 +1,17 @@
 """One update of a discrete policy: the entropy bonus, what each critic minimises, whose rate."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.distributions import Categorical
 
-from experiments.rl.config import DISCRETE, Env, Variance
+from experiments.rl.config import Env, Variance
+from experiments.rl.variants import DISCRETE
 from tests.policies import everyone, small, to_go
+
+SURROGATES = [name for name, variant in DISCRETE.items() if variant.critic == "surrogate"]
 
 
 def played(name, **changes):
@@ -34,7 +38,7 @@ def z_and_z_tilde(logits, batch, published):
 def autograd(run, batch, name, objective):
     """The gradient of an objective in phi, by plain autograd of the paper's formulas."""
     policy, net = run.learner.policy, run.learner.critics[name].net
-    logits, c = policy(batch.x), net.at(batch.x)
+    logits, c = policy(batch.x), partial(net, batch.x)
     z, z_tilde = z_and_z_tilde(logits, batch, DISCRETE[name].published)
     residual = to_go(batch, run.config.gamma) - c(z_tilde.detach())
     if objective == "squared":
@@ -45,13 +49,13 @@ def autograd(run, batch, name, objective):
         if objective == "variance":
             moved = c(z).sum() - c(z_tilde).sum()
             grad = grad + torch.autograd.grad(moved, logits, create_graph=True)[0]
-        outputs = grad * batch.mask[..., None]
-        of_episode = torch.autograd.grad(logits, policy.layers, outputs, create_graph=True)
+        params, real = list(policy.parameters()), grad * batch.mask[..., None]
+        of_episode = torch.autograd.grad(logits, params, real, create_graph=True)
         loss = sum(g.square().sum() for g in of_episode)
     return torch.autograd.grad(loss, list(net.parameters()))
 
 
-@pytest.mark.parametrize("name", [n for n, arm in DISCRETE.items() if arm.critic == "surrogate"])
+@pytest.mark.parametrize("name", SURROGATES)
 def test_a_surrogate_follows_the_gradient_of_its_objective(float64, name):
     """The square of the whole episode's gradient, of its score part, the distance to the return."""
     run, batch = played(name)
@@ -77,16 +81,16 @@ def test_the_policy_climbs_the_score_and_the_entropy(float64):
     dist = Categorical(logits=run.learner.policy(batch.x))
     log_pi = dist.log_prob(batch.action.argmax(-1))
     each = to_go(batch, run.config.gamma) * log_pi + 0.01 * dist.entropy()
-    wanted = torch.autograd.grad(-each[batch.mask].sum(), run.learner.policy.layers)
-    said = [dist.entropy()[r, : batch.length[r]].mean() for r in range(3)]
-    told = run.learner.update(batch, everyone(run))
-    for p, grad in zip(run.learner.policy.layers, wanted, strict=True):
+    wanted = torch.autograd.grad(-each[batch.mask].sum(), list(run.learner.policy.parameters()))
+    entropy = [dist.entropy()[r, : batch.length[r]].mean() for r in range(3)]
+    readings = run.learner.update(batch, everyone(run))
+    for p, grad in zip(list(run.learner.policy.parameters()), wanted, strict=True):
         torch.testing.assert_close(p.grad, grad)
-    torch.testing.assert_close(told["entropy"], torch.stack(said))
+    torch.testing.assert_close(readings["entropy"], torch.stack(entropy))
 
 
 def test_entropy_rises_where_nothing_is_paid():
-    run, batch = played("reinforce", own={"lr": [1e-4]})
+    run, batch = played("reinforce", rates={"lr": [1e-4]})
     batch.reward.zero_()
 
     def entropy():
@@ -113,7 +117,7 @@ def distance(run, name) -> float:
 def test_a_critic_s_rate_is_scale_times_the_policy_s(name):
     """RMSprop's first step is 10 rates long."""
     for scale in (1.0, 0.25):
-        run = small(True, name, own={"lr": [0.004], "scale": [scale]})
+        run = small(True, name, rates={"lr": [0.004], "scale": [scale]})
         assert distance(run, name) == pytest.approx(0.04 * scale, rel=0.01)
 
 
@@ -135,7 +139,7 @@ def test_nets_start_orthogonal():
     """Hidden layers with gain sqrt(2), the last with 1."""
     run = small(True, "relax", hidden=[6, 5])
     for net in (run.learner.policy, run.learner.critics["relax"].net.net):
-        for layer, weight in enumerate(net.weights):
+        for layer, weight in enumerate(layer.weight for layer in net.layers):
             gain = 1.0 if layer == 2 else math.sqrt(2)
             for one in weight.detach():
                 small_side = one @ one.T if one.shape[0] <= one.shape[1] else one.T @ one

@@ -1,18 +1,19 @@
-"""Playing: what is stored of an episode's end, what the next one sees, how many there are."""
+"""Rollouts: the end of an episode, what the next one sees, how many are played, the actions."""
 
 import numpy as np
 import pytest
 import torch
 
 import relax as rx
-from experiments.rl.rollout import Observer, collect, draw_noise, seeds_of
+from experiments.rl.observer import Observer
+from experiments.rl.rollout import collect, draw_noise, episode_seeds
 from tests.policies import Counting, everyone, made_batch, small
 
 
 class Still:
     """A policy that does nothing."""
 
-    def focus(self, rows):
+    def select(self, rows):
         self.count = len(rows)
 
     def __call__(self, x, t):
@@ -25,7 +26,7 @@ def rollout(envs, at_least=1, filtered=False, previous=False):
     streams = rx.replicas.Streams(range(envs.copies))
     noise = draw_noise(None, 1, streams, at_least + envs.steps - 1)
     played = torch.zeros(envs.copies, dtype=torch.long)
-    seeds = seeds_of(list(range(envs.copies)), played)
+    seeds = episode_seeds(list(range(envs.copies)), played)
     rows = np.arange(envs.copies)
     return collect(envs, observer, Still(), noise, rows, at_least, seeds), observer
 
@@ -37,7 +38,7 @@ def test_the_clock_truncates_and_the_task_terminates(cut):
     assert batch.last.nonzero().tolist() == [[0, 2], [1, 4]]
     ends = [] if cut else [[0, 2], [1, 4]]
     assert batch.terminated.nonzero().tolist() == ends
-    assert batch.after[0, 2].item() == 4  # what came behind the last step
+    assert batch.after[0, 2].item() == 4  # the observation after the last step
 
 
 @pytest.mark.parametrize(("at_least", "steps"), [(1, 3), (3, 3), (4, 6), (6, 6), (7, 9)])
@@ -78,9 +79,9 @@ def test_filtered_observations_stay_within_five_deviations():
     observer = Observer(1, 1, True, False, np.float64)
     seen = torch.tensor([[[0.0], [2.0]]]).double()
     observer.update(seen, torch.ones(1, 2, dtype=torch.bool))
-    observer.focus(np.array([0]))
-    found = observer(np.array([[1.0], [3.0], [100.0], [-100.0]]), None)
-    np.testing.assert_allclose(found[:, 0], [0, 2, 5, -5], atol=1e-6)
+    observer.select(np.array([0]))
+    filtered = observer(np.array([[1.0], [3.0], [100.0], [-100.0]]), None)
+    np.testing.assert_allclose(filtered[:, 0], [0, 2, 5, -5], atol=1e-6)
 
 
 # ---- a run around it ----
@@ -95,16 +96,16 @@ def test_frames_are_real_steps_only():
     run.scores.add(batch)
     assert run.scores.frames.tolist() == [4, 2, 3]
     assert run.scores.episodes.tolist() == [1, 1, 2]
-    told = run.scores.flush()
-    assert told["return"].tolist() == [4, 2, 3.5]
-    assert told["frames"].tolist() == [4, 2, 3]
+    values = run.scores.flush()
+    assert values["return"].tolist() == [4, 2, 3.5]
+    assert values["frames"].tolist() == [4, 2, 3]
     assert np.isnan(run.scores.flush()["return"]).all()  # nobody played since
 
 
 def test_weights_and_actions_are_made_of_different_numbers():
     """The streams start from the run's seeds; the weights must not."""
     run = small(True, "a2c", seeds=3)
-    hidden = run.learner.policy.weights[0].detach()
+    hidden = run.learner.policy.layers[0].weight.detach()
     for row, seed in enumerate(run.seeds):
         normal = torch.randn(*sorted(hidden.shape[1:], reverse=True), generator=seeded(seed))
         q = torch.linalg.qr(normal)[0]
@@ -116,3 +117,22 @@ def test_weights_and_actions_are_made_of_different_numbers():
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def test_the_actions_are_those_of_the_replayed_policy(float64):
+    run = small(True, "relax", seeds=4)
+    batch = run.play(torch.ones(4, dtype=torch.bool))
+    dist = rx.Categorical(run.learner.policy(batch.x), replicas=1)
+    assert torch.equal(rx.Draw(dist, batch.noise).b[batch.mask], batch.action[batch.mask])
+    run = small(False, "a2c")
+    batch = run.play(torch.ones(2, dtype=torch.bool))
+    dist = rx.Normal(*run.learner.policy(batch.x), replicas=1)
+    torch.testing.assert_close(rx.Draw(dist, batch.noise).b[batch.mask], batch.action[batch.mask])
+
+
+def test_episode_seeds_count_the_episodes_begun():
+    played = torch.zeros(2, dtype=torch.long)
+    next_seed = episode_seeds([3, 4], played)
+    first = next_seed(1)
+    assert next_seed(1) != first
+    assert played.tolist() == [0, 2]

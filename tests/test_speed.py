@@ -13,7 +13,6 @@ import relax as rx
 from experiments.run import accelerate
 from experiments.run.errors import UserError
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.train import Run as VaeRun
@@ -40,7 +39,7 @@ class Rehearsed(accelerate.Graphed):
 
 
 def toy(name="relax", **settings) -> ToyRun:
-    return ToyRun(Toy(seeds=3, device="cpu", **settings), name, OWN[name]())
+    return ToyRun(Toy(seeds=3, device="cpu", **settings), name)
 
 
 def vae(name="relax", dynamic=False, **settings) -> VaeRun:

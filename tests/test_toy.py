@@ -1,4 +1,4 @@
-"""The toy end to end, through the README's command; and what the paper says of it, in small."""
+"""The toy end to end through the README's command, and the paper's claims on small runs."""
 
 import os
 import random
@@ -55,9 +55,9 @@ class Started:
 
 
 def finish(started: Started) -> str:
-    status, told = started.finish()
-    assert status == 0, told
-    return told
+    status, output = started.finish()
+    assert status == 0, output
+    return output
 
 
 def records(path):
@@ -71,8 +71,8 @@ def smoke(tmp_path_factory):
     """An uninterrupted run of the smoke preset, by the README's command."""
     victims.prepare()
     path = tmp_path_factory.mktemp("smoke") / "toy"
-    places = [f"runs={path / 'runs'}", f"results={path / 'results'}"]
-    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *places]
+    folders = [f"runs={path / 'runs'}", f"results={path / 'results'}"]
+    command = [sys.executable, "-m", "experiments.toy", "preset=toy/smoke", *folders]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return path
@@ -116,21 +116,21 @@ def test_another_setting_is_refused_and_a_name_of_its_own_is_the_way_out(smoke):
     [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
 )
 def test_killed_and_started_again_equals_uninterrupted(smoke, tmp_path, number):
-    place = tmp_path / "toy"
-    process = Started(place, "save_every=0")
+    folder = tmp_path / "toy"
+    process = Started(folder, "save_every=0")
     deadline = time.monotonic() + 120
-    while not list(place.glob("runs/**/checkpoint.pt")):
+    while not list(folder.glob("runs/**/checkpoint.pt")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     time.sleep(random.Random(int(number)).uniform(0, 0.3))
     if process.poll() is None:
         os.kill(process.pid, number)
-    status, told = process.finish()
+    status, output = process.finish()
     if number != signal.SIGKILL and status:
-        assert status == 128 + number, told
-        assert "Traceback" not in told
-    finish(Started(place, "save_every=0"))
-    assert records(place) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
+        assert status == 128 + number, output
+        assert "Traceback" not in output
+    finish(Started(folder, "save_every=0"))
+    assert records(folder) == {k: v for k, v in records(smoke).items() if k != "relax-fast"}
 
 
 def test_more_steps_continue_a_run(smoke, tmp_path):
@@ -152,7 +152,7 @@ def small(tmp_path, name, **settings):
 
 
 @pytest.mark.parametrize("name", ["reinforce", "rebar", "relax", "dlax"])
-def test_a_seed_in_company_equals_the_seed_alone(tmp_path, name):
+def test_a_seed_among_others_equals_the_seed_alone(tmp_path, name):
     alone = small(tmp_path / "1", name, seeds=1, variance_samples=200).read_text().splitlines()
     together = small(tmp_path / "5", name, seeds=5, variance_samples=200).read_text().splitlines()
     assert [row for row in together if row.split(",")[1] in ("seed", "0")] == alone
@@ -161,12 +161,12 @@ def test_a_seed_in_company_equals_the_seed_alone(tmp_path, name):
 def test_measuring_does_not_touch_training(tmp_path):
     often = read_table(small(tmp_path / "a", "relax", variance_every=10))
     never = read_table(small(tmp_path / "b", "relax", variance_every=1000))
-    there = ~np.isnan(often["loss"])
-    assert (often["loss"][there] == never["loss"]).all()
+    logged = ~np.isnan(often["loss"])
+    assert (often["loss"][logged] == never["loss"]).all()
 
 
 def test_the_exact_gradient_is_the_core_s(float64):
-    run = Run(Toy(t=0.3, seeds=1), "exact", None)
+    run = Run(Toy(t=0.3, seeds=1), "exact")
     with torch.no_grad():
         run.logit += 0.7
     dist = rx.Bernoulli(run.logit)

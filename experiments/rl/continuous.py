@@ -1,37 +1,38 @@
-"""Continuous actions: a Gaussian policy on batches of whole episodes; A2C and LAX with its arms.
+"""Continuous actions: A2C and LAX with a Gaussian policy, on batches of whole episodes.
 
     g = 1/N sum_t [A_t - c(a_t, s_t)] dlog pi(a_t|s_t) + d c(a_t, s_t),    a_t = mean(s_t) + std u_t
 
-A_t is the advantage over V(s), so that V(s) + c(a, s) is the paper's surrogate. Both arms share V,
-the advantage and the mean over the batch; with c = 0 LAX is A2C. The surrogate minimises the mean
-over episodes of the square of the whole episode's gradient. Source: Grathwohl et al. (2018),
-appendix E.
+A_t is the advantage over V(s), so that V(s) + c(a, s) is the paper's surrogate. A2C and LAX share
+V(s), the advantage and the mean over the batch; LAX with c = 0 is A2C. The surrogate minimises the
+squared norm of an episode's gradient, the sum over its steps, averaged over episodes.
+
+Source: Grathwohl et al. (2018), appendix E.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal, kl_divergence
 
 import relax as rx
-from experiments.rl.config import CONTINUOUS, Arm, Rl
+from experiments.rl.actor import Actor
+from experiments.rl.batch import Batch, advantages
+from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import (
-    Bucket,
-    buckets,
-    descend,
-    layer_signals,
-    mean_squared_norm,
-    summed,
-)
-from experiments.rl.networks import Actor, ContinuousSurrogate, Network, glorot, normed_columns
-from experiments.rl.rollout import Batch, Observer, advantages
+from experiments.rl.gradients import descend, episodes_by_length, squared_norm
+from experiments.rl.networks import ContinuousSurrogate, GaussianPolicy, normed_columns
+from experiments.rl.observer import Observer
+from experiments.rl.variants import CONTINUOUS
+from relax.replicas import MLP
 
 
-class Surrogate(NamedTuple):
-    """c(a, s) of one arm, and how it learns: `steps` of the optimiser per batch."""
+@dataclass
+class Surrogate:
+    """c(a, s) of one variant, trained by `steps` steps of its optimiser per batch."""
 
     net: ContinuousSurrogate
     optimizer: rx.replicas.Adam
@@ -39,204 +40,215 @@ class Surrogate(NamedTuple):
     steps: int
 
 
+@dataclass
+class Inputs:
+    """What the estimators and the critics see of a batch."""
+
+    states: Tensor  # of V and c, [R, N, in]
+    advantage: Tensor  # [R, N], with the V of before this batch's update
+    returns: Tensor  # [R, N], the target of V
+    per_step: Tensor  # [R, N]: weighs a sum over steps so that it is the mean over the real ones
+
+
 class Continuous:
-    """All replicas' policies, values and surrogates, and one update of them."""
+    """The policies, values and surrogates of all replicas, and one update of them."""
 
     metrics = ("kl", "lr_now", "std")
 
     def __init__(
-        self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators
+        self,
+        config: Rl,
+        envs: Environments,
+        name: str,
+        rates: dict[str, Tensor],
+        generators: list[torch.Generator],
     ) -> None:
-        self.config, self.arm = config, name
-        dtype = torch.get_default_dtype()
-        self.observer = Observer(
-            envs.features,
-            envs.copies,
-            config.filtered,
-            config.previous,
-            torch.zeros(0, dtype=dtype).numpy().dtype,
-        )
-        sizes = [self.observer.size, *config.continuous_hidden, envs.dimension]
-        self.policy = Network(sizes, "tanh", normed_columns(sizes, generators, last=0.1))
-        self.log_std = torch.nn.Parameter(torch.zeros(envs.copies, 1, envs.dimension))
-        context = 2 * envs.dimension + 1 if config.context else 0
-        states = self.observer.size + context
-        self.value = Network(
-            [states, *config.continuous_hidden, 1],
-            "elu",
-            glorot([states, *config.continuous_hidden, 1], generators),
-        )
+        self.config, self.name = config, name
         self.lr, self.value_lr = rates["lr"], rates["value_lr"]
-        self.optimizer = rx.replicas.Adam(self.parameters, self.lr)
+        hidden, dimension, replicas = config.continuous_hidden, envs.dimension, envs.copies
+        self.observer = Observer(envs.features, replicas, config.filtered, config.previous)
+        small = partial(normed_columns, norm=0.1)
+        sizes = [self.observer.size, *hidden, dimension]
+        mean = MLP(sizes, "tanh", replicas, generators, init=normed_columns, init_last=small)
+        self.policy = GaussianPolicy(mean, dimension)
+        self.optimizer = rx.replicas.Adam(self.policy.parameters(), self.lr)
+        states = self.observer.size + (2 * dimension + 1 if config.context else 0)
+        self.value = MLP([states, *hidden, 1], "elu", replicas, generators)
         self.value_optimizer = rx.replicas.Adam(self.value.parameters(), self.value_lr)
         self.surrogates = {}
         for each in dict.fromkeys([name, *config.measured]):
             if CONTINUOUS[each].critic:
-                wide = [states + envs.dimension, *config.continuous_hidden, 1]
-                net = ContinuousSurrogate(Network(wide, "elu", glorot(wide, generators)), states)
-                own = rates if each == name else config.rates_of(each)
-                lr = own["surrogate_lr"] * torch.ones(envs.copies)
-                optimizer = rx.replicas.Adam(net.parameters(), lr)
-                self.surrogates[each] = Surrogate(net, optimizer, lr, own["surrogate_steps"])
+                own_rates = rates if each == name else config.first_rates_of(each)
+                net = MLP([states + dimension, *hidden, 1], "elu", replicas, generators)
+                self.surrogates[each] = self._surrogate(ContinuousSurrogate(net), own_rates)
 
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [*self.policy.layers, self.log_std]
+    def _surrogate(self, c: ContinuousSurrogate, rates: dict) -> Surrogate:
+        lr = rates["surrogate_lr"] * torch.ones(len(self.policy.log_std))
+        optimizer = rx.replicas.Adam(c.parameters(), lr)
+        return Surrogate(c, optimizer, lr, rates["surrogate_steps"])
 
     def actor(self, noise: rx.Noise) -> Actor:
-        return Actor(self.policy, noise, self.log_std)
+        return Actor(self.policy.net, noise, self.policy.log_std)
 
-    def states(self, x: Tensor, clock: Tensor, mean: Tensor) -> Tensor:
-        """What V and c see: the policy's input, and its mean, std and the time as constants."""
+    # ---- what the critics see ----
+
+    def states(self, x: Tensor, clock: Tensor) -> Tensor:
+        """The policy's input and, as constants, its mean and standard deviation and the time."""
         if not self.config.context:
             return x
-        std = self.log_std.detach().exp().expand_as(mean)
-        return torch.cat([x, mean, std, clock[..., None].to(x.dtype) / 10], -1)
+        with torch.no_grad():
+            mean, log_std = self.policy(x)
+        return torch.cat([x, mean, log_std.exp(), clock[..., None].to(x.dtype) / 10], -1)
 
     @torch.no_grad()
-    def advantage(self, batch: Batch, states: Tensor) -> tuple[Tensor, Tensor]:
-        """(A, R) with the V of before this batch's update."""
-        after = self.states(batch.after, batch.clock + 1, self.policy(batch.after))
-        value, value_after = (self.value(s).squeeze(-1) for s in (states, after))
-        config = self.config
-        both = advantages(batch, value, value_after, config.gamma, config.gae, config.bootstrap)
-        return tuple(x.to(batch.x.dtype) for x in both)
+    def inputs(self, batch: Batch) -> Inputs:
+        """States, advantages and returns of a batch."""
+        config, dtype = self.config, batch.x.dtype
+        states = self.states(batch.x, batch.clock)
+        following = self.states(batch.after, batch.clock + 1)
+        value, value_after = self.value(states).squeeze(-1), self.value(following).squeeze(-1)
+        advantage, returns = advantages(
+            batch, value, value_after, config.gamma, config.gae, config.bootstrap
+        )
+        per_step = batch.mask / batch.length.clamp(min=1)[:, None]
+        return Inputs(states, advantage.to(dtype), returns.to(dtype), per_step.to(dtype))
 
-    def estimate(
-        self, arm: Arm, surrogate, mean: Tensor, batch: Batch, states: Tensor, advantage: Tensor
-    ):
-        """The replayed rollout through the core: one row per step."""
-        log_std = self.log_std.detach().expand_as(mean)
+    # ---- the estimators ----
+
+    def estimate(self, name: str, batch: Batch, inputs: Inputs) -> rx.Estimate:
+        """The core's estimate for the episodes as they were played, one row per step."""
+        mean, log_std = self.policy(batch.x)
         draw = batch.draw(rx.Normal(mean, log_std, replicas=1, validate=False))
-        if arm.critic:
-            return rx.lax(advantage, draw, c=surrogate.at(states))
-        return rx.reinforce(advantage, draw)
+        if CONTINUOUS[name].critic:
+            c = partial(self.surrogates[name].net, inputs.states)
+            return rx.lax(inputs.advantage, draw, c=c)
+        return rx.reinforce(inputs.advantage, draw)
 
-    def gradients(self, signal: Tensor, outputs: list[Tensor]) -> list[Tensor]:
-        """The sum over steps of the policy's gradient, in the order of `parameters`."""
-        gradients = summed(layer_signals(self.policy, outputs, signal[..., 0]))
-        return [*gradients, signal[..., 1].sum(-2, keepdim=True)]
+    def policy_gradient(self, name: str, batch: Batch, inputs: Inputs) -> list[Tensor]:
+        """One estimator's g in the policy's parameters, [R, ...] for each."""
+        estimate = self.estimate(name, batch, inputs)
+        theta_grad = estimate.grad.detach() * inputs.per_step[..., None, None]
+        return list(torch.autograd.grad(estimate.theta, self.policy.parameters(), theta_grad))
 
-    @torch.no_grad()
-    def episode_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """One arm's estimate where each replica is one episode: the mean over its steps."""
-        outputs = self.policy.hidden(batch.x)
-        states = self.states(batch.x, batch.clock, outputs[-1])
-        surrogate = self.surrogates.get(name, (None,))[0]
-        advantage = self.advantage(batch, states)[0]
-        est = self.estimate(CONTINUOUS[name], surrogate, outputs[-1], batch, states, advantage)
-        return self.gradients(est.grad * _per_step(batch)[..., None, None], outputs)
-
-    def tensors(self) -> list[Tensor]:
-        """Everything that the policy and the critics depend on, [R, ...] each."""
-        nets = [self.value, *(net for net, *_ in self.surrogates.values())]
-        weights = [p for net in nets for p in net.parameters()]
-        observer = self.observer.state_dict().values()
-        return [*self.parameters, *weights, *observer]
+    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
+        """The same on a batch of which nothing was computed before."""
+        return self.policy_gradient(name, batch, self.inputs(batch))
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
-        """One step of the policy; V and c learn from this batch after its gradient is taken."""
+        """One step of the policy; V and c learn from this batch after its gradient was taken."""
+        inputs = self.inputs(batch)
+        policy_grad = self.policy_gradient(self.name, batch, inputs)
+        for name, surrogate in self.surrogates.items():
+            self.fit_surrogate(name, surrogate, batch, inputs, active)
+        self.fit_value(inputs, active)
         with torch.no_grad():
-            outputs = self.policy.hidden(batch.x)
-        states = self.states(batch.x, batch.clock, outputs[-1])
-        advantage, returns = self.advantage(batch, states)
-        own = self.surrogates.get(self.arm, (None,))[0]
-        est = self.estimate(CONTINUOUS[self.arm], own, outputs[-1], batch, states, advantage)
-        ascent = self.gradients(est.grad.detach() * _per_step(batch)[..., None, None], outputs)
-        grouped = buckets(batch) if self.surrogates else []
-        for name, (surrogate, optimizer, lr, steps) in self.surrogates.items():
-            for _ in range(steps):
-                loss = self.objective(name, surrogate, batch, outputs, states, advantage, grouped)
-                descend(optimizer, torch.autograd.grad(loss, optimizer.params), lr, active)
-        self.fit_value(states, returns, batch, active)
-        before = outputs[-1], self.log_std.detach().clone()
-        descend(self.optimizer, [-g for g in ascent], self.lr, active)
-        kl = self.follow_kl(batch, before)
+            before = self.policy.distribution(batch.x)
+        descend(self.optimizer, [-g for g in policy_grad], self.lr, active)
+        kl = self.follow_kl(batch, inputs, before)
         self.observer.update(batch.observation, batch.mask)
-        return {
-            "kl": kl,
-            "lr_now": self.lr,
-            "std": self.log_std.detach().exp().mean((1, 2)),
-        }
+        std = self.policy.log_std.detach().exp().mean((1, 2))
+        return {"kl": kl, "lr_now": self.lr, "std": std}
 
-    def objective(
-        self,
-        name: str,
-        surrogate,
-        batch: Batch,
-        outputs,
-        states: Tensor,
-        advantage: Tensor,
-        grouped: list[Bucket],
-    ) -> Tensor:
-        """What phi minimises: a mean over episodes (or steps), summed over replicas."""
-        arm = CONTINUOUS[name]
-        if arm.objective == "squared":
-            residual = batch.mask * (advantage - surrogate.at(states)(batch.action))
-            return 0.5 * (residual.square() * _per_step(batch)).sum()
-        est = self.estimate(arm, surrogate, outputs[-1], batch, states, advantage)
-        grad = est.grad
-        if arm.objective == "score":
-            c = surrogate.at(states)(batch.action)
-            grad = (advantage - c)[..., None, None] * est.draw.dist.score(est.draw.b)
-        return mean_squared_norm(self.policy, outputs, grad, grouped)
+    # ---- the surrogates ----
 
-    def fit_value(self, states: Tensor, returns: Tensor, batch: Batch, active: Tensor) -> None:
+    def fit_surrogate(
+        self, name: str, surrogate: Surrogate, batch: Batch, inputs: Inputs, active: Tensor
+    ) -> None:
+        objective = self.squared_error if CONTINUOUS[name].objective == "squared" else self.variance
+        for _ in range(surrogate.steps):
+            loss = objective(name, batch, inputs)
+            phi_grad = torch.autograd.grad(loss, surrogate.net.parameters())
+            descend(surrogate.optimizer, phi_grad, surrogate.lr, active)
+
+    def squared_error(self, name: str, batch: Batch, inputs: Inputs) -> Tensor:
+        """Half the mean squared distance of c(a, s) to the advantage, summed over replicas."""
+        residual = inputs.advantage - self.surrogates[name].net(inputs.states, batch.action)
+        return 0.5 * (inputs.per_step * residual.square()).sum()
+
+    def variance(self, name: str, batch: Batch, inputs: Inputs) -> Tensor:
+        """Mean over episodes of |the episode's gradient|^2, summed over replicas.
+
+        The objective "score" takes the score-function part of the gradient alone.
+        """
+        estimate = self.estimate(name, batch, inputs)
+        theta_grad = estimate.grad
+        if CONTINUOUS[name].objective == "score":
+            c = self.surrogates[name].net(inputs.states, batch.action)
+            theta_grad = (inputs.advantage - c)[..., None, None] * estimate.draw.score
+        total = torch.zeros(())
+        for episodes in episodes_by_length(batch):
+            x, grad = episodes.take(batch.x), episodes.take(theta_grad)
+            norms = squared_norm(self.episode_gradients(episodes.replica, x, grad))
+            total = total + (episodes.weight * norms).sum()
+        return total
+
+    def episode_gradients(self, replica: Tensor, x: Tensor, theta_grad: Tensor) -> list[Tensor]:
+        """The policy's gradient for each of E episodes, [E, ...] for each parameter.
+
+        Every episode gets a copy of its replica's parameters, so that autograd does not add up the
+        gradients of different episodes. Attached to phi where theta_grad is.
+
+        Args:
+            replica: of each episode, [E].
+            x: the policy's inputs, [E, T, in].
+            theta_grad: the estimate in the means and log standard deviations, [E, T, D, 2].
+        """
+        named = self.policy.named_parameters()
+        copies = {name: p.detach()[replica].requires_grad_() for name, p in named}
+        mean, log_std = torch.func.functional_call(self.policy, copies, (x,))
+        theta = torch.stack([mean, log_std], -1)
+        return list(
+            torch.autograd.grad(theta, list(copies.values()), theta_grad, create_graph=True)
+        )
+
+    # ---- the value and the policy's rate ----
+
+    def fit_value(self, inputs: Inputs, active: Tensor) -> None:
         """Least squares of V(s) on the returns."""
-        weight, optimizer = _per_step(batch), self.value_optimizer
         for _ in range(self.config.value_steps):
-            error = self.value(states).squeeze(-1) - returns
-            loss = 0.5 * (weight * error.square()).sum()
-            grads = torch.autograd.grad(loss, optimizer.params)
-            descend(optimizer, grads, self.value_lr, active)
+            error = self.value(inputs.states).squeeze(-1) - inputs.returns
+            loss = 0.5 * (inputs.per_step * error.square()).sum()
+            gradient = torch.autograd.grad(loss, self.value.parameters())
+            descend(self.value_optimizer, gradient, self.value_lr, active)
 
     @torch.no_grad()
-    def follow_kl(self, batch: Batch, before: tuple[Tensor, Tensor]) -> Tensor:
-        """KL(old || new) per replica; the policy's rate moves by 1.5 to keep it near its target."""
-        mean, log_std = self.policy(batch.x), self.log_std
-        old_mean, old_log_std = before
-        ratio = ((old_log_std - log_std) * 2).exp() + ((old_mean - mean) / log_std.exp()) ** 2
-        per_step = (log_std - old_log_std + 0.5 * (ratio - 1)).sum(-1)
-        kl = (per_step * _per_step(batch)).sum(1)
-        if self.config.kl:
-            lr = self.lr
-            lr = torch.where(
-                kl > 2 * self.config.kl,
-                lr / 1.5,
-                torch.where(kl < self.config.kl / 2, lr * 1.5, lr),
-            )
+    def follow_kl(self, batch: Batch, inputs: Inputs, before: Normal) -> Tensor:
+        """KL(before || now) per replica. The policy's rate changes by a factor of 1.5 to keep it
+        within a factor of 2 of its target."""
+        divergence = kl_divergence(before, self.policy.distribution(batch.x)).sum(-1)
+        kl, target, lr = (divergence * inputs.per_step).sum(1), self.config.kl, self.lr
+        if target:
+            lr = torch.where(kl > 2 * target, lr / 1.5, lr)
+            lr = torch.where(kl < target / 2, lr * 1.5, lr)
             self.lr = torch.where(batch.length > 0, lr, self.lr)
         return kl
 
-    def state_dict(self) -> dict:
-        surrogates = {
-            name: {"net": dict(net.state_dict()), "optimizer": optimizer.state_dict()}
-            for name, (net, optimizer, *_) in self.surrogates.items()
-        }
+    # ---- checkpoints ----
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that the policy and the critics depend on, [R, ...] each."""
+        networks = [self.policy, self.value, *(s.net for s in self.surrogates.values())]
+        parameters = [p for network in networks for p in network.parameters()]
+        return [*parameters, *self.observer.state_dict().values()]
+
+    def parts(self) -> dict:
+        """Everything with a state of its own."""
+        surrogates = self.surrogates.items()
         return {
-            "policy": dict(self.policy.state_dict()),
-            "log_std": self.log_std.detach(),
-            "value": dict(self.value.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "value_optimizer": self.value_optimizer.state_dict(),
-            "surrogates": surrogates,
-            "lr": self.lr,
-            "observer": self.observer.state_dict(),
+            "policy": self.policy,
+            "value": self.value,
+            "optimizer": self.optimizer,
+            "value_optimizer": self.value_optimizer,
+            "observer": self.observer,
+            **{f"{name}.net": surrogate.net for name, surrogate in surrogates},
+            **{f"{name}.optimizer": surrogate.optimizer for name, surrogate in surrogates},
         }
+
+    def state_dict(self) -> dict:
+        parts = {name: dict(part.state_dict()) for name, part in self.parts().items()}
+        return {"lr": self.lr, **parts}
 
     def load_state_dict(self, saved: dict) -> None:
-        self.policy.load_state_dict(saved["policy"])
-        self.log_std.data.copy_(saved["log_std"])
-        self.value.load_state_dict(saved["value"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.value_optimizer.load_state_dict(saved["value_optimizer"])
-        for name, (net, optimizer, *_) in self.surrogates.items():
-            net.load_state_dict(saved["surrogates"][name]["net"])
-            optimizer.load_state_dict(saved["surrogates"][name]["optimizer"])
         self.lr = saved["lr"]
-        self.observer.load_state_dict(saved["observer"])
-
-
-def _per_step(batch: Batch) -> Tensor:
-    """What makes a sum over steps the mean over a replica's real ones, [R, N]."""
-    return (batch.mask / batch.length.clamp(min=1)[:, None]).to(batch.x.dtype)
+        for name, part in self.parts().items():
+            part.load_state_dict(saved[name])

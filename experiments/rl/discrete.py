@@ -1,190 +1,203 @@
-"""Discrete actions: one episode, one update; A2C, REINFORCE and RELAX with its arms.
+"""Discrete actions: A2C, REINFORCE and RELAX, with one episode per update.
 
     g = sum_t [R_t - c(z~_t, s_t)] dlog pi(a_t|s_t) + d c(z_t, s_t) - d c(z~_t, s_t)
 
-R_t is the discounted reward to go. The core's estimators see one step as one row; the episode's
-gradient is the sum over its steps, and the surrogate minimises the square of that sum. Source:
-Grathwohl et al. (2018), appendix E and section 5.3.
+R_t is the discounted reward to go. The core's estimators take a step as a row. The gradient of an
+episode is the sum over its steps, and the surrogate minimises the squared norm of that sum.
+
+Source: Grathwohl et al. (2018), appendix E and section 5.3.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Categorical
 
 import relax as rx
-from experiments.rl.config import DISCRETE, Arm, Rl
+from experiments.rl.actor import Actor
+from experiments.rl.batch import Batch, discount
+from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import descend, layer_signals, squared_norm, summed
-from experiments.rl.networks import Actor, DiscreteSurrogate, Network, orthogonal
-from experiments.rl.rollout import Batch, Observer, discount
+from experiments.rl.gradients import descend, squared_norm
+from experiments.rl.networks import DiscreteSurrogate, orthogonal
+from experiments.rl.observer import Observer
+from experiments.rl.variants import DISCRETE, Variant
+from relax.replicas import MLP
 
 
 class PublishedSampler(rx.Categorical):
-    """z~ as the published code draws it: the chosen coordinate as log p_b plus Gumbel noise.
+    """z~ as the authors' code samples it: the chosen coordinate is log p_b plus Gumbel noise.
 
-    The largest z is Gumbel(0) whatever is chosen, so this law is not that of z given b, and RELAX
-    with it is biased.
+    The largest z has the law of Gumbel(0) whatever is chosen, so this is not the law of z given b,
+    and RELAX with it is biased.
     """
 
     def condition(self, b: Tensor, v: Tensor) -> Tensor:
-        return self._z_tilde(b, torch.log(-torch.log(v)) - b * self.log_p.detach())
+        gumbel = -torch.log(-torch.log(v))
+        chosen = (b * (self.log_p + gumbel)).sum(-1, keepdim=True)
+        others = -torch.logaddexp(-gumbel - self.log_p, -chosen)
+        return torch.where(b > 0, chosen, others)
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
-        # dz~_i/dlog p_i = 1 - w_i and dz~_i/dlog p_b = w_i for the losers, dz~_b/dlog p_b = 1
-        w = torch.exp(z_tilde - (b * z_tilde).sum(-1, keepdim=True))
-        return self._pull_log_p(grad * (1 - w) + b * (grad * w).sum(-1, keepdim=True))
+    # Derived by autograd: Categorical's closed form is that of its own `condition`.
+    pull_z_tilde = rx.Distribution.pull_z_tilde
 
 
 class Critic:
-    """What one arm has beside the policy: nothing, V(s) or the surrogate; and its optimiser."""
+    """What a variant learns beside the policy: nothing, V(s) or c(z, s), with its optimiser."""
 
     def __init__(
-        self, arm: Arm, net: torch.nn.Module | None, optimizer: Any = None, lr: Any = None
+        self, variant: Variant, net: nn.Module | None = None, optimizer: Any = None, lr: Any = None
     ) -> None:
-        self.arm, self.net, self.optimizer, self.lr = arm, net, optimizer, lr
+        self.variant, self.net, self.optimizer, self.lr = variant, net, optimizer, lr
 
     @property
     def phi(self) -> list[Tensor]:
         return list(self.net.parameters()) if self.net else []
 
     def estimate(self, logits: Tensor, batch: Batch, returns: Tensor) -> rx.Estimate:
-        """The replayed rollout through the core: one row per step."""
-        kind = PublishedSampler if self.arm.published else rx.Categorical
-        draw = batch.draw(kind(logits, replicas=1, validate=False))
-        if self.arm.critic == "surrogate":
-            return rx.relax(returns, draw, c=self.net.at(batch.x))
+        """The core's estimate for the episodes as they were played, one row per step."""
+        distribution = PublishedSampler if self.variant.published else rx.Categorical
+        draw = batch.draw(distribution(logits, replicas=1, validate=False))
+        if self.variant.critic == "surrogate":
+            return rx.relax(returns, draw, c=partial(self.net, batch.x))
         baseline = self.net(batch.x).squeeze(-1) if self.net else 0.0
         return rx.reinforce(returns, draw, baseline=baseline)
 
     def objective(
-        self, gradients: list[Tensor], est: rx.Estimate, batch: Batch, policy, outputs
+        self, estimate: rx.Estimate, batch: Batch, episode_gradient: Callable[..., list[Tensor]]
     ) -> Tensor:
         """What phi minimises, summed over replicas."""
-        if self.arm.critic == "value":
-            return 0.5 * (batch.mask * (est.value - self.net(batch.x).squeeze(-1)) ** 2).sum()
-        if self.arm.objective == "variance":
-            return squared_norm(gradients).sum()
-        c_zt = self.net.at(batch.x)(est.draw.z_tilde.detach())
-        residual = batch.mask * (est.value - c_zt)
-        if self.arm.objective == "squared":
-            return 0.5 * (residual**2).sum()
-        score = residual[..., None] * est.draw.dist.score(est.draw.b)
-        return squared_norm(summed(layer_signals(policy, outputs, score))).sum()
+        if self.variant.critic == "value":
+            error = estimate.value - self.net(batch.x).squeeze(-1)
+            return 0.5 * (batch.mask * error.square()).sum()
+        if self.variant.objective == "variance":
+            return squared_norm(episode_gradient(estimate.theta, estimate.grad, batch)).sum()
+        draw = estimate.draw
+        residual = batch.mask * (estimate.value - self.net(batch.x, draw.z_tilde.detach()))
+        if self.variant.objective == "squared":
+            return 0.5 * residual.square().sum()
+        score = residual[..., None] * draw.score  # the score-function part of g alone
+        return squared_norm(episode_gradient(estimate.theta, score, batch)).sum()
 
 
 class Discrete:
-    """All replicas' policies and critics, and one update of them."""
+    """The policies and critics of all replicas, and one update of them."""
 
     metrics = ("entropy",)
 
     def __init__(
-        self, config: Rl, envs: Environments, name: str, rates: dict[str, Tensor], generators
+        self,
+        config: Rl,
+        envs: Environments,
+        name: str,
+        rates: dict[str, Tensor],
+        generators: list[torch.Generator],
     ) -> None:
-        self.config, self.arm = config, name
-        states, actions, hidden = envs.features, envs.actions, config.hidden
-        self.policy = Network(
-            [states, *hidden, actions], "relu", orthogonal([states, *hidden, actions], generators)
-        )
-        self.observer = Observer(
-            states, envs.copies, False, False, self.policy.biases[0].detach().numpy().dtype
-        )
-        self.lr = rates["lr"]
-        self.optimizer = self._optimizer(self.policy.layers, self.lr)
+        self.config, self.name, self.lr = config, name, rates["lr"]
+        self.observer = Observer(envs.features, envs.copies)
+        sizes = [envs.features, *config.hidden, envs.actions]
+        self.policy = network(sizes, generators)
+        self.optimizer = self._optimizer(self.policy, self.lr)
         self.critics = {}
         for critic in dict.fromkeys([name, *config.measured]):
-            own = rates if critic == name else config.rates_of(critic)
-            lr = own["lr"] * own["scale"] * torch.ones(envs.copies)
-            self.critics[critic] = self._critic(DISCRETE[critic], lr, states, actions, generators)
+            own_rates = rates if critic == name else config.first_rates_of(critic)
+            lr = own_rates["lr"] * own_rates["scale"] * torch.ones(envs.copies)
+            self.critics[critic] = self._critic(DISCRETE[critic], lr, envs, generators)
 
-    def _critic(self, arm: Arm, lr: Tensor, states: int, actions: int, generators) -> Critic:
-        if arm.critic is None:
-            return Critic(arm, None)
-        sizes = [states + (actions if arm.critic == "surrogate" else 0), *self.config.hidden, 1]
-        net: torch.nn.Module = Network(sizes, "relu", orthogonal(sizes, generators))
-        if arm.critic == "surrogate":
-            net = DiscreteSurrogate(net, states)
-        return Critic(arm, net, self._optimizer(net.parameters(), lr), lr)
+    def _critic(
+        self, variant: Variant, lr: Tensor, envs: Environments, generators: list[torch.Generator]
+    ) -> Critic:
+        if variant.critic is None:
+            return Critic(variant)
+        inputs = envs.features + (envs.actions if variant.critic == "surrogate" else 0)
+        sizes = [inputs, *self.config.hidden, 1]
+        net: nn.Module = network(sizes, generators)
+        if variant.critic == "surrogate":
+            net = DiscreteSurrogate(net)
+        return Critic(variant, net, self._optimizer(net, lr), lr)
 
-    def _optimizer(self, params, lr: Tensor):
+    def _optimizer(self, net: nn.Module, lr: Tensor) -> rx.replicas.Optimizer:
         if self.config.optimizer == "adam":
-            return rx.replicas.Adam(params, lr, betas=(0.9, 0.99999))
-        return rx.replicas.RMSprop(params, lr, alpha=0.99, eps=1e-5)
+            return rx.replicas.Adam(net.parameters(), lr, betas=(0.9, 0.99999))
+        return rx.replicas.RMSprop(net.parameters(), lr, alpha=0.99, eps=1e-5)
 
     def actor(self, noise: rx.Noise) -> Actor:
         return Actor(self.policy, noise)
 
     def returns(self, batch: Batch) -> Tensor:
-        """Discounted reward to go: no bootstrapping and no gamma^t, as in the paper."""
+        """Discounted reward to go: no bootstrapping and no factor gamma^t, as in the paper."""
         return discount(batch.reward, batch.last, self.config.gamma).to(batch.x.dtype)
 
-    def gradients(self, critic: Critic, batch: Batch, outputs: list[Tensor], returns: Tensor):
-        """The episode's gradient [R, ...], attached to phi, and the estimate behind it."""
-        est = critic.estimate(outputs[-1], batch, returns)
-        signal = est.grad * batch.mask[..., None]
-        return summed(layer_signals(self.policy, outputs, signal)), est
+    def episode_gradient(self, logits: Tensor, logits_grad: Tensor, batch: Batch) -> list[Tensor]:
+        """The gradient in the policy's weights, summed over each replica's episode.
 
-    def episode_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """The estimate of one arm where each replica holds one episode, [E, ...] per parameter."""
-        with torch.no_grad():
-            outputs = self.policy.hidden(batch.x)
-            return self.gradients(self.critics[name], batch, outputs, self.returns(batch))[0]
+        Attached to phi where logits_grad is. [R, ...] for each parameter.
+        """
+        real = logits_grad * batch.mask[..., None]
+        return list(torch.autograd.grad(logits, self.policy.parameters(), real, create_graph=True))
+
+    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
+        """One estimator's gradient in the policy's weights, [R, ...] for each parameter."""
+        logits = self.policy(batch.x)
+        estimate = self.critics[name].estimate(logits, batch, self.returns(batch))
+        gradient = self.episode_gradient(logits, estimate.grad, batch)
+        return [g.detach() for g in gradient]
+
+    def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
+        """One step of the policy and of each critic, in the `active` replicas."""
+        returns, logits = self.returns(batch), self.policy(batch.x)
+        entropy = (Categorical(logits=logits, validate_args=False).entropy() * batch.mask).sum(1)
+        for name, critic in self.critics.items():
+            estimate = critic.estimate(logits, batch, returns)
+            if name == self.name:
+                policy_grad = self.policy_gradient(estimate, entropy, batch)
+            if critic.phi:
+                loss = critic.objective(estimate, batch, self.episode_gradient)
+                phi_grad = torch.autograd.grad(loss, critic.phi, retain_graph=True)
+                descend(critic.optimizer, phi_grad, critic.lr, active)
+        descend(self.optimizer, [-g for g in policy_grad], self.lr, active)
+        return {"entropy": entropy.detach() / batch.length.clamp(min=1)}
+
+    def policy_gradient(
+        self, estimate: rx.Estimate, entropy: Tensor, batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """The estimate and the gradient of the entropy bonus, in the policy's weights."""
+        real = estimate.grad.detach() * batch.mask[..., None]
+        bonus = torch.full_like(entropy, self.config.entropy)
+        return torch.autograd.grad(
+            [estimate.theta, entropy], self.policy.parameters(), [real, bonus], retain_graph=True
+        )
 
     def tensors(self) -> list[Tensor]:
         """Everything that the policy and the critics depend on, [R, ...] each."""
-        return [*self.policy.layers, *(p for critic in self.critics.values() for p in critic.phi)]
+        critics = [p for critic in self.critics.values() for p in critic.phi]
+        return [*self.policy.parameters(), *critics]
 
-    def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
-        """One step up of the policy, one down of each critic, in the `active` replicas."""
-        returns = self.returns(batch)
-        with (
-            torch.no_grad()
-        ):  # the chain rule is written out: nothing here needs the policy's graph
-            outputs = self.policy.hidden(batch.x)
-            entropy, entropy_signal = _entropy(outputs[-1])
-            bonus = summed(
-                layer_signals(self.policy, outputs, entropy_signal * batch.mask[..., None])
-            )
-        for name, critic in self.critics.items():
-            gradients, est = self.gradients(critic, batch, outputs, returns)
-            if name == self.arm:
-                ascent = [
-                    g.detach() + self.config.entropy * h
-                    for g, h in zip(gradients, bonus, strict=True)
-                ]
-            if critic.phi:
-                loss = critic.objective(gradients, est, batch, self.policy, outputs)
-                grads = torch.autograd.grad(loss, critic.phi)
-                descend(critic.optimizer, grads, critic.lr, active)
-        descend(self.optimizer, [-g for g in ascent], self.lr, active)
-        steps = batch.length.clamp(min=1)
-        return {"entropy": (entropy * batch.mask).sum(1) / steps}
+    def parts(self) -> dict:
+        """Everything with a state of its own."""
+        trained = [(name, critic) for name, critic in self.critics.items() if critic.net]
+        return {
+            "policy": self.policy,
+            "optimizer": self.optimizer,
+            **{f"{name}.net": critic.net for name, critic in trained},
+            **{f"{name}.optimizer": critic.optimizer for name, critic in trained},
+        }
 
     def state_dict(self) -> dict:
-        critics = {
-            name: {"net": dict(c.net.state_dict()), "optimizer": c.optimizer.state_dict()}
-            for name, c in self.critics.items()
-            if c.net
-        }
-        return {
-            "policy": dict(self.policy.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "critics": critics,
-        }
+        return {name: dict(part.state_dict()) for name, part in self.parts().items()}
 
     def load_state_dict(self, saved: dict) -> None:
-        self.policy.load_state_dict(saved["policy"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        for name, state in saved["critics"].items():
-            self.critics[name].net.load_state_dict(state["net"])
-            self.critics[name].optimizer.load_state_dict(state["optimizer"])
+        for name, part in self.parts().items():
+            part.load_state_dict(saved[name])
 
 
-def _entropy(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The entropy of every step's policy and its derivative in the logits."""
-    log_p = torch.log_softmax(logits, -1)
-    p = log_p.exp()
-    entropy = -(p * log_p).sum(-1)
-    return entropy, -p * (log_p + entropy[..., None])
+def network(sizes: list[int], generators: list[torch.Generator]) -> MLP:
+    """ReLU layers that start orthogonal, with gain sqrt(2) in the hidden layers."""
+    hidden = partial(orthogonal, gain=math.sqrt(2))
+    return MLP(sizes, "relu", len(generators), generators, init=hidden, init_last=orthogonal)

@@ -1,14 +1,13 @@
-"""Environments for several replicas at once: each replica plays its own episodes, all are stepped
-together.
+"""Environments of several replicas, which play their own episodes and are stepped together.
 
-Real gymnasium environments, stepped one after the other; CartPole has its own stepper over all
-replicas, equal to gymnasium's bit for bit. There is no autoreset: a caller resets the rows that
-ended, so no row of the data is a transition between episodes. `terminated` (the task ended) and
-`truncated` (the clock ran out) stay apart.
+gymnasium's environments are stepped one after the other. CartPole is simulated for all replicas at
+once, with the bits of gymnasium's own. A row is not reset when its episode ends; the caller does
+that, so no row of the data is a transition between two episodes. `terminated` (the task ended) and
+`truncated` (the episode reached its length) are separate.
 
-An episode starts from `episode_seed(run seed, episode)`, a pure function: a run resumes at an
-episode boundary without any simulator state, and a replica plays the same episodes whatever stands
-beside it.
+An episode starts from `episode_seed(run seed, episode)`, a pure function: a run is resumed between
+two episodes without any state of the simulators, and a replica plays the same episodes whatever
+other replicas there are.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ def make(name: str, copies: int, steps: int, rescale: bool = False) -> Environme
 
 @cache
 def discrete(name: str) -> bool:
-    """Whether an action of gymnasium's id `name` is one of n, as its action space says."""
+    """Whether the action space of the environment with gymnasium's id `name` is discrete."""
     return Environments(name, 1, steps=1).actions is not None
 
 
 def gym_make(name: str, steps: int, **options):
-    """gymnasium.make; whatever fails is reported in one line."""
-    extra = "pip install -e '.[experiments]' brings those of the paper"
+    """gymnasium.make, with every failure as a UserError of one line."""
+    extra = "pip install -e '.[experiments]' installs those of the paper"
     try:
         import gymnasium
     except ImportError as error:
@@ -51,7 +50,7 @@ def gym_make(name: str, steps: int, **options):
         ) from error
     _import_module_of(name)
     with warnings.catch_warnings():
-        # InvertedPendulum-v4 is old on purpose: it pays 1 on the failing step.
+        # InvertedPendulum-v4 is old, but as in the paper it has a reward of 1 in the last step.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return gymnasium.make(
@@ -68,7 +67,7 @@ def gym_make(name: str, steps: int, **options):
 
 
 def _import_module_of(name: str) -> None:
-    """Import the module of an id like corridor:Corridor-v0, which registers the environment."""
+    """Import the module that registers an environment, in an id such as corridor:Corridor-v0."""
     module, _, _ = name.rpartition(":")
     if not module:
         return
@@ -76,7 +75,7 @@ def _import_module_of(name: str) -> None:
         importlib.import_module(module)
     except Exception as error:
         raise UserError(
-            f"env.id={name}: importing {module} failed ({_reason(error)}); the module must lie in "
+            f"env.id={name}: importing {module} failed ({_reason(error)}); the module must be in "
             "this folder or on PYTHONPATH"
         ) from error
 
@@ -88,10 +87,17 @@ def _reason(error: Exception) -> str:
 class Environments:
     """Copies of one gymnasium environment. Rows are indices of copies.
 
-    actions     the number of actions of a discrete environment, None of a continuous one
-    dimension   the number of action coordinates of a continuous environment
-    features    the number of coordinates of an observation; one that is one of n is one-hot
-    rescale     spread actions in [-1, 1] over the action space, as the published code does
+    Args:
+        name: gymnasium's id.
+        copies: how many there are, one per replica.
+        steps: the length at which an episode is truncated.
+        rescale: map actions in [-1, 1] to the action space's bounds, as the authors' code does.
+        options: of gymnasium.make.
+
+    Attributes:
+        actions: the number of actions, None if they are continuous.
+        dimension: the number of coordinates of a continuous action.
+        features: the number of coordinates of an observation; a discrete one is one-hot.
     """
 
     def __init__(
@@ -111,8 +117,8 @@ class Environments:
             return
         check(
             isinstance(space, Box) and np.issubdtype(space.dtype, np.floating),
-            f"env.id={self.name} has the action space {_in_one_line(space)}; a policy here chooses "
-            "from Discrete, or from a Box of floating-point numbers",
+            f"env.id={self.name} has the action space {_in_one_line(space)}; supported are "
+            "Discrete and a Box of floating-point numbers",
         )
         self.actions, self.dimension = None, int(np.prod(space.shape))
         self.low, self.high = (x.astype(np.float64).ravel() for x in (space.low, space.high))
@@ -126,8 +132,8 @@ class Environments:
 
         check(
             isinstance(space, Box | Discrete),
-            f"env.id={self.name} has the observation space {_in_one_line(space)}; known are Box "
-            "and Discrete; gymnasium.wrappers.FlattenObservation makes a Box of most others",
+            f"env.id={self.name} has the observation space {_in_one_line(space)}; supported are "
+            "Box and Discrete; gymnasium.wrappers.FlattenObservation makes a Box of most others",
         )
         self.one_hot = isinstance(space, Discrete)
         self.first = int(space.start) if self.one_hot else 0
@@ -138,16 +144,14 @@ class Environments:
         return self.copies
 
     def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
-        """Start an episode in each of `rows`; its first observations [rows, features]."""
+        """Start an episode in each of `rows`; returns the first observations [rows, features]."""
         starts = [self.envs[row].reset(seed=seed)[0] for row, seed in zip(rows, seeds, strict=True)]
         return self.observed(starts)
 
     def step(self, rows: np.ndarray, actions: np.ndarray):
-        """Take one step in each of `rows`: observation, reward, terminated, truncated, arrays over
-        the rows.
+        """One step in each of `rows`; returns observation, reward, terminated and truncated.
 
-        A continuous action is clipped here, after the policy: its log-probability is that of the
-        action before clipping.
+        A continuous action is clipped here: its log-probability is that of the unclipped action.
         """
         envs, taken = self.envs, self.taken(actions)
         steps = [envs[row].step(action) for row, action in zip(rows.tolist(), taken, strict=True)]
@@ -156,13 +160,13 @@ class Environments:
         return self.observed(observation), np.array(reward, dtype=np.float64), *flags
 
     def observed(self, observations) -> np.ndarray:
-        """Observations as the environment gives them, as [rows, features]."""
+        """Observations of the environments as an array [rows, features]."""
         if self.one_hot:
             return np.eye(self.features)[np.array(observations, dtype=np.int64) - self.first]
         return np.array(observations, dtype=np.float64).reshape(len(observations), -1)
 
     def taken(self, actions: np.ndarray) -> np.ndarray:
-        """A policy's actions [rows] or [rows, dimension] as members of the action space."""
+        """Actions [rows] or [rows, dimension] of a policy as elements of the action space."""
         if self.actions:
             return actions + self.space.start
         within = self.to_bounds(actions).astype(self.space.dtype)
@@ -179,10 +183,10 @@ def _in_one_line(space) -> str:
 
 
 class Recorded(Environments):
-    """One environment that keeps a picture of every step in `frames`, where it can draw."""
+    """One environment that keeps a rendered frame of every step in `frames`."""
 
     def __init__(self, name: str, steps: int, rescale: bool = False) -> None:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame would look for a screen
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame looks for a display
         super().__init__(name, 1, steps, rescale, render_mode="rgb_array")
         self.frames: list[np.ndarray] = []
 
@@ -192,7 +196,7 @@ class Recorded(Environments):
 
 
 class CartPole(Environments):
-    """gymnasium's CartPole over all rows at once: the same operations in order, the same bits."""
+    """CartPole for all rows at once, with gymnasium's operations in their order: the same bits."""
 
     def __init__(self, name: str, copies: int, steps: int, rescale: bool = False) -> None:
         super().__init__(name, copies, steps, rescale)
@@ -203,7 +207,7 @@ class CartPole(Environments):
 
     @property
     def simulators(self) -> int:
-        return 1  # asked for the constants and the start of an episode only
+        return 1  # only for the constants and the first state of an episode
 
     def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
         for row, seed in zip(rows, seeds, strict=True):
@@ -222,7 +226,7 @@ class CartPole(Environments):
             pole.length * (4.0 / 3.0 - pole.masspole * np.square(cos) / pole.total_mass)
         )
         x_acc = temp - pole.polemass_length * theta_acc * cos / pole.total_mass
-        x += tau * x_dot  # Euler's rule: every coordinate moves by the rate of before
+        x += tau * x_dot  # Euler's method, with the derivatives of before the step
         x_dot += tau * x_acc
         theta += tau * theta_dot
         theta_dot += tau * theta_acc

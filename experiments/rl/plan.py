@@ -1,4 +1,4 @@
-"""About how long policy-gradient runs take on this machine, from a few updates of every arm."""
+"""An estimate of how long policy-gradient runs take on this machine."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from time import perf_counter
 
 import torch
 
-from experiments.rl.config import Rl, arm
-from experiments.rl.loop import Run, replicas_of
+from experiments.rl.agents import Agents, replica_keys
+from experiments.rl.config import Rl
 from experiments.run.processes import ahead
 
-LONG = 200  # frames of a replica in an update
+LONG = 200  # frames of a replica in a timed update
 
 
 def seconds(config: Rl, name: str) -> float:
-    """A run's time if it starts anew."""
+    """The time that a run of one variant takes from its start."""
     torch.set_default_dtype(getattr(torch, config.precision))
-    own = arm(name, config.estimators[name], config)[1]
-    run = Run(config, name, own, replicas_of(config, own))
-    return frames(config) * len(run.seeds) / frames_per_second(run)
+    agents = Agents(config, name, replica_keys(config, name))
+    return frames(config) * len(agents.seeds) / frames_per_second(agents)
 
 
 def frames(config: Rl) -> int:
-    """Steps of one replica at most; a measurement plays whole episodes with the policy held."""
+    """The greatest number of steps of one replica, with the episodes that measurements play."""
     if not config.measured:
         return config.frames
     variance, length = config.env.variance, config.env.steps
@@ -31,26 +30,26 @@ def frames(config: Rl) -> int:
     return min(trained, config.frames) + variance.points * variance.episodes * length
 
 
-def frames_per_second(run: Run, seconds: float = 1.0) -> float:
-    """Of all replicas, from updates of that many seconds; at least one is made.
+def frames_per_second(agents: Agents, seconds: float = 1.0) -> float:
+    """Frames of all replicas per second, from at least one update and about `seconds` seconds.
 
-    Updates are made long, as a trained policy's: the first episodes of CartPole are short, and
-    what an update costs beside its frames would count too much.
+    The updates are as long as those of a trained policy: the first episodes of CartPole are short,
+    and the fixed cost of an update would count too much.
     """
-    run.at_least = max(run.at_least, min(run.envs.steps, LONG))
-    everyone = torch.ones(len(run.seeds), dtype=torch.bool)
-    played, taken = 0, 0.0
-    while taken < seconds:
-        begun = perf_counter()
-        batch = run.play(everyone)
-        run.learner.update(batch, everyone)
-        taken += perf_counter() - begun
+    agents.at_least = max(agents.at_least, min(agents.envs.steps, LONG))
+    everyone = torch.ones(len(agents.seeds), dtype=torch.bool)
+    played, elapsed = 0, 0.0
+    while elapsed < seconds:
+        start = perf_counter()
+        batch = agents.play(everyone)
+        agents.learner.update(batch, everyone)
+        elapsed += perf_counter() - start
         played += int(batch.length.sum())
-    return played / taken
+    return played / elapsed
 
 
 def plan(config: Rl, costs: dict[str, float]) -> str:
-    """What will be done, and about how long it takes; costs: name -> seconds."""
+    """One line about what will be run and how long it takes; costs: name -> seconds."""
     return (
         f"rl, {config.case}: {', '.join(costs)}; {config.seeds} seeds of {config.frames} frames, "
         f"{ahead(costs.values(), config.at_once)}"

@@ -1,58 +1,62 @@
 """The log-variance of the policy gradient, as the paper defines it.
 
-With the parameters held, 100 episodes are played; the sample variance over episodes of each policy
-parameter's gradient is taken, then its natural log, then the mean over parameters. Every estimator
-is measured on the same episodes, each with a critic that learned beside the same policy: a
-comparison at one policy. Source: Grathwohl et al. (2018), section 5.3.
+At fixed parameters, 100 episodes are played. The log-variance is the mean over the policy's
+parameters of the natural log of the sample variance, over the episodes, of that parameter's
+gradient. All estimators are measured on the same episodes, each with a critic of its own that was
+trained on the same policy. Source: Grathwohl et al. (2018), section 5.3.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-import relax as rx
-from experiments.rl.envs import episode_seed
-
-if TYPE_CHECKING:
-    from experiments.rl.loop import Run
-
-APART = 10**9  # where the measured episodes are numbered, so that they are none of the training's
+from experiments.rl.agents import Agents
 
 
 def log_variance(gradients: list[Tensor]) -> Tensor:
-    """Mean over parameters of the natural log of the sample variance over episodes; gradients [E,
-    ...] each.
+    """The log-variance of one estimator; gradients [E, ...] of E episodes for each parameter.
 
-    A parameter behind a dead ReLU has no gradient in any episode and no logarithm: it is left out.
+    A parameter behind a dead ReLU has the gradient 0 in every episode and no logarithm: it is left
+    out.
     """
     variance = torch.cat([g.double().flatten(1).var(0) for g in gradients])
     return variance[variance > 0].log().mean()
 
 
-def measure(run: Run, shadow: Run) -> dict[str, list[float]]:
-    """Log-variance per estimator and replica of `run` at its present parameters.
+class VarianceMeter:
+    """Measures the estimators in env.variance.of while `agents` are trained."""
 
-    `shadow` has one replica per measured episode, all of which get the parameters of the replica in
-    question.
-    """
-    result: dict[str, list[float]] = {name: [] for name in run.measured}
-    for row, seed in enumerate(run.seeds):
-        begin(shadow, run, row, seed)
-        batch = shadow.play(torch.ones(len(shadow.seeds), dtype=torch.bool))
-        for name in run.measured:
-            result[name].append(float(log_variance(shadow.learner.episode_gradients(name, batch))))
-    return result
+    def __init__(self, agents: Agents) -> None:
+        self.agents = agents
+        self._players: Agents | None = None
 
+    def due(self) -> bool:
+        """Whether there is a measurement before the next update."""
+        variance, updates = self.agents.config.env.variance, self.agents.updates
+        point, rest = divmod(updates, variance.every)
+        return bool(self.agents.config.measured) and point < variance.points and not rest
 
-@torch.no_grad()
-def begin(shadow: Run, run: Run, row: int, seed: int) -> None:
-    """Give `shadow` replica `row` of `run`, and numbers that depend on seed and update only."""
-    for there, here in zip(shadow.learner.tensors(), run.learner.tensors(), strict=True):
-        there.copy_(here[row].expand_as(there))
-    first = APART + run.updates * len(shadow.seeds)
-    shadow.seeds = [episode_seed(seed, first + episode) for episode in range(len(shadow.seeds))]
-    shadow.streams = rx.replicas.Streams(shadow.seeds)
-    shadow.played.zero_()
+    def measure(self) -> dict[str, list[float]]:
+        """The log-variance of every estimator, `logvar_<estimator>`, for each replica."""
+        names = self.agents.config.measured
+        values: dict[str, list[float]] = {f"logvar_{name}": [] for name in names}
+        for row in range(len(self.agents.seeds)):
+            self.players.copy_replica(self.agents, row)
+            batch = self.players.play(torch.ones(len(self.players.seeds), dtype=torch.bool))
+            for name in names:
+                gradients = self.players.learner.replica_gradients(name, batch)
+                values[f"logvar_{name}"].append(float(log_variance(gradients)))
+        return values
+
+    @property
+    def players(self) -> Agents:
+        """Agents with one replica per measured episode, made when they are first needed."""
+        if self._players is None:
+            agents = self.agents
+            count = agents.config.env.variance.episodes
+            keys = {key: column[:1] * count for key, column in agents.keys.items()}
+            keys["seed"] = list(range(count))  # replaced by copy_replica
+            self._players = Agents(agents.config, agents.name, keys)
+            self._players.at_least = 1
+        return self._players

@@ -11,7 +11,7 @@ from experiments.run.files import read_table, writable
 from experiments.run.processes import side_by_side
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
+from experiments.toy.methods import SETTINGS
 from experiments.toy.plan import plan, seconds
 from experiments.toy.results import export, results_path, summarise
 from experiments.toy.train import train
@@ -37,14 +37,14 @@ def run(config: Toy) -> None:
 
 
 def train_one(config: Toy, name: str, alone: bool) -> None:
-    relaxation.learn(config) if name == relaxation.NAME else train(config, name, bar=alone)
+    relaxation.train(config) if name == relaxation.NAME else train(config, name, bar=alone)
 
 
 def export_one(config: Toy, name: str) -> None:
     relaxation.export(config) if name == relaxation.NAME else export(config, name)
 
 
-register("toy", Toy, OWN)
+register("toy", Toy, SETTINGS)
 
 if __name__ == "__main__":
     launch(run, "toy", Toy)

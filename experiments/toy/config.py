@@ -1,4 +1,4 @@
-"""What can be set about the toy; the defaults are the settings of the paper's figure 1."""
+"""The configuration of the toy; the defaults are the settings of the paper's figure 1."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from experiments.run.accelerate import GRAPH
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
-from experiments.toy.methods import OWN
+from experiments.toy.methods import SETTINGS
 
 
 @dataclass
 class Toy(Experiment):
-    """E[(b - t)^2] for one coin flip b per step and seed; the seeds run side by side."""
+    """Minimise E[(b - t)^2] over the probability of b = 1; all seeds are trained at once."""
 
     t: float = 0.499
     steps: int = 10_000
     seeds: int = 200
-    lr: float = 0.01  # Adam, the logit of theta
-    phi_lr: float = 0.01  # Adam, the surrogate, eta and lambda
+    lr: float = 0.01  # of Adam for the logit of theta
+    phi_lr: float = 0.01  # of Adam for phi: the surrogate, eta and lambda
     log_every: int = 100
     variance_every: int = 50  # steps between measurements of the gradient's variance
-    variance_samples: int = 1000  # fresh gradients in one measurement
+    variance_samples: int = 1000  # gradients per measurement
     snapshots: list[int] = field(default_factory=lambda: [30, 1000])  # see relaxation.py
-    compile: bool = False  # torch.compile: half a minute first, a quarter of the time a step then
+    compile: bool = False  # torch.compile takes half a minute and makes a step four times as fast
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
@@ -37,21 +37,25 @@ class Toy(Experiment):
         for name in ("steps", "log_every", "variance_every"):
             value = getattr(self, name)
             check(value >= 1, f"{name}={value}: 1 or more is needed")
-        mend = f"steps must be a multiple of log_every={self.log_every}"
-        check(self.steps % self.log_every == 0, f"steps={self.steps}: {mend}")
-        samples = self.variance_samples
+        check(
+            self.steps % self.log_every == 0,
+            f"steps={self.steps}: steps must be a multiple of log_every={self.log_every}",
+        )
+        samples, snapshots = self.variance_samples, self.snapshots
         check(samples >= 2, f"variance_samples={samples}: a variance needs 2 or more")
-        shots = self.snapshots
-        check(shots and min(shots) >= 1, f"snapshots={shots}: steps of 1 or more are needed")
+        check(
+            snapshots and min(snapshots) >= 1,
+            f"snapshots={snapshots}: steps of 1 or more are needed",
+        )
         for name in self.estimators:
-            self.own(name)
+            self.settings_of(name)
 
-    def own(self, name: str) -> Any:
-        """The settings of one estimator."""
-        known(name, OWN, "estimator")
-        return overlay(OWN[name], self.estimators.get(name, {}), f"estimators.{name}")
+    def settings_of(self, name: str) -> Any:
+        """The settings of one estimator, a dataclass of `methods.SETTINGS`."""
+        known(name, SETTINGS, "estimator")
+        return overlay(SETTINGS[name], self.estimators.get(name, {}), f"estimators.{name}")
 
     @property
     def case(self) -> str:
-        """The folder of the run and of its results: t0.499"""
+        """The folder of the run and of its results, such as t0.499."""
         return f"t{self.t!r}"

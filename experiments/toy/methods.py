@@ -1,4 +1,4 @@
-"""The estimators as the toy uses them: their settings, their phi, and the call to the core."""
+"""The estimators on the toy: their settings, their phi, and the call to the core."""
 
 from __future__ import annotations
 
@@ -16,30 +16,35 @@ from experiments.run.errors import positive
 
 
 @dataclass
-class Nothing:
+class NoSettings:
     """An estimator without settings."""
 
 
 @dataclass
 class Temperature:
-    lambda_: float = 0.5  # fixed
+    """An estimator that relaxes b at a fixed temperature lambda."""
+
+    lambda_: float = 0.5
 
     def __post_init__(self) -> None:
         positive(self.lambda_, "lambda_")
 
 
 @dataclass
-class Rebar(Temperature):
-    """eta and lambda are where learning starts; coupled noise is the authors' choice."""
+class RebarSettings(Temperature):
+    """The first values of eta and lambda, which are learned; coupled noise as in the authors' code.
+
+    coupled: z~ equals z in value, because its noise v is computed from u instead of sampled.
+    """
 
     eta: float = 1.0
     coupled: bool = True
 
 
 @dataclass
-class Relax(Temperature):
-    """The authors' surrogate: one layer of tanh units on 2 sigmoid(z / lambda) - 1, times a scale
-    that starts at 0."""
+class RelaxSettings(Temperature):
+    """The authors' surrogate: one layer of tanh units on 2 sigmoid(z / lambda) - 1, multiplied by a
+    scale that starts at 0 unless `zero_scale` is off."""
 
     hidden: int = 10
     zero_scale: bool = True
@@ -50,35 +55,37 @@ class Relax(Temperature):
         positive(self.hidden, "hidden")
 
 
-def _schema(name: str, entry: rx.Entry) -> type | None:
-    """The settings of an estimator on the toy; None where it cannot run there."""
-    parameters = inspect.signature(entry.function).parameters.values()
-    required = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
-    if not entry.accepts(rx.Bernoulli(torch.zeros(1))) or required - {"c", "baseline"}:
-        return None
-    if name == "rebar":
-        return Rebar
-    if "c" in required:
-        return Relax
-    return Temperature if "lambda_" in {p.name for p in parameters} else Nothing
+def _settings() -> dict[str, type]:
+    """The settings of every estimator in the registry that can be used on the toy."""
+    settings: dict[str, type] = {"exact": NoSettings}
+    bit = rx.Bernoulli(torch.zeros(1))
+    for name, entry in rx.ESTIMATORS.items():
+        parameters = inspect.signature(entry.function).parameters.values()
+        keywords = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+        required = {key for key, p in keywords.items() if p.default is p.empty}
+        if not entry.accepts(bit) or required - {"c", "baseline"}:
+            continue
+        if name == "rebar":
+            settings[name] = RebarSettings
+        elif "c" in required:
+            settings[name] = RelaxSettings
+        else:
+            settings[name] = Temperature if "lambda_" in keywords else NoSettings
+    return settings
 
 
-OWN: dict[str, type] = {"exact": Nothing} | {
-    name: schema
-    for name, entry in rx.ESTIMATORS.items()
-    if (schema := _schema(name, entry)) is not None
-}
+SETTINGS = _settings()
 
 
 @dataclass
 class Method:
-    """An estimator bound to its own phi.
+    """An estimator with its own phi.
 
-    name: of the estimator, for its kind of draw.
+    name: of the registered estimator, which makes the draws.
     estimate: (f, draw) -> Estimate, a pure function.
-    coupled: whether v is recovered from u where there is a choice.
-    phi: the module that minimises the variance; without parameters where there is none.
-    readings: what to log of phi, name -> [R].
+    coupled: whether v is computed from u, where the estimator leaves the choice.
+    phi: the module that minimises the variance; it may have no parameters.
+    readings: () -> what is logged of phi, name -> [R].
     surrogate: (f, dist) -> c as a function of z, where there is one.
     """
 
@@ -99,22 +106,21 @@ class Method:
         return rx.ESTIMATORS[self.name].function.draw(dist, noise=noise)
 
 
-def build(name: str, own: Any, seeds: list[int], device: torch.device) -> Method:
-    """The method `name` with one replica per seed; the seeds are for phi's first values."""
+def build(name: str, settings: Any, seeds: list[int], device: torch.device) -> Method:
+    """The method `name` with one replica per seed; the seeds determine phi's initial values."""
     if name == "exact":
         return Method("reinforce", exact)
     if name == "nvil":
         return _nvil(len(seeds), device)
     if name == "rebar":
-        return _rebar(own, len(seeds), device)
-    function = rx.ESTIMATORS[name].function
-    if isinstance(own, Relax):
-        return _relax(name, own, seeds, device)
-    return Method(name, partial(function, **vars(own)))
+        return _rebar(settings, len(seeds), device)
+    if isinstance(settings, RelaxSettings):
+        return _relax(name, settings, seeds, device)
+    return Method(name, partial(rx.ESTIMATORS[name].function, **vars(settings)))
 
 
-def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
-    phi = rx.surrogates.Scales(own.eta, own.lambda_, replicas).to(device)
+def _rebar(settings: RebarSettings, replicas: int, device: torch.device) -> Method:
+    phi = rx.surrogates.Scales(settings.eta, settings.lambda_, replicas).to(device)
 
     def estimate(f, draw):
         return rx.rebar(f, draw, eta=phi.eta, lambda_=phi.lambda_)
@@ -122,34 +128,38 @@ def _rebar(own: Rebar, replicas: int, device: torch.device) -> Method:
     def readings():
         return {"lambda": phi.lambda_, "eta": phi.eta}
 
-    def relaxed(f, dist):  # without eta: what REBAR sees of f
+    def relaxed(f, dist):  # the relaxation of f, without the factor eta
         return rx.surrogates.relaxed(f, dist, 1.0, phi.lambda_)
 
-    return Method("rebar", estimate, own.coupled, phi, readings, relaxed)
+    return Method("rebar", estimate, settings.coupled, phi, readings, relaxed)
 
 
-def _relax(name: str, own: Relax, seeds: list[int], device: torch.device) -> Method:
-    """RELAX, and dlax, which has no z~ to couple."""
+def _relax(name: str, settings: RelaxSettings, seeds: list[int], device: torch.device) -> Method:
+    """RELAX and the other estimators with a free surrogate."""
     c = rx.surrogates.mlp(
         1,
-        own.hidden,
-        lambda_=own.lambda_,
-        zero_scale=own.zero_scale,
+        settings.hidden,
+        lambda_=settings.lambda_,
+        zero_scale=settings.zero_scale,
         replicas=len(seeds),
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).to(device)
-    function = rx.ESTIMATORS[name].function
 
     def readings():
         return {"lambda": c.log_lambda.exp().flatten()}
 
-    estimate = partial(function, c=c)
-    coupled = own.coupled and name == "relax"
-    return Method(name, estimate, coupled, c, readings, lambda f, dist: c)
+    return Method(
+        name,
+        estimate=partial(rx.ESTIMATORS[name].function, c=c),
+        coupled=settings.coupled and name == "relax",  # dlax has no z~
+        phi=c,
+        readings=readings,
+        surrogate=lambda f, dist: c,
+    )
 
 
 def _nvil(replicas: int, device: torch.device) -> Method:
-    """NVIL without an input to look at: a learned constant per replica."""
+    """NVIL without an input: its baseline is a learned constant per replica."""
     phi = nn.ParameterList([torch.zeros(replicas, 1, device=device)])
 
     def estimate(f, draw):
@@ -159,9 +169,9 @@ def _nvil(replicas: int, device: torch.device) -> Method:
 
 
 def exact(f, draw: rx.Draw) -> rx.Estimate:
-    """The true gradient, [f(1) - f(0)] theta (1 - theta): the limit that the others are held to."""
+    """The true gradient, [f(1) - f(0)] theta (1 - theta), the reference for the estimators."""
     logit, b = draw.dist.theta, torch.ones_like(draw.dist.theta)
-    one, zero = f(b), f(0 * b)
+    f_1, f_0 = f(b), f(0 * b)
     theta = draw.dist.mean().detach()
-    grad = (one - zero)[..., None] * theta * (1 - theta)
-    return rx.Estimate(logit, grad, one, draw)
+    grad = (f_1 - f_0)[..., None] * theta * (1 - theta)
+    return rx.Estimate(logit, grad, f_1, draw)

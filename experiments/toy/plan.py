@@ -1,4 +1,4 @@
-"""About how long the toy takes on this machine, from a few steps of every estimator."""
+"""An estimate of how long the toy takes on this machine, from a few steps of every estimator."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from experiments.toy.train import Run, log_variance
 
 
 def seconds(config: Toy, name: str) -> float:
-    """A run's time if it starts anew; what torch.compile saves is left out."""
+    """The time of a run from its start, without the time that torch.compile saves."""
     config = replace(config, compile=False)
     if name == relaxation.NAME:
-        both = relaxation.ESTIMATORS
-        return max(config.snapshots) * sum(per_step(Run(config, n, config.own(n))) for n in both)
-    run = Run(config, name, config.own(name))
-    steps = config.steps * per_step(run)
+        per_step = sum(seconds_per_step(Run(config, each)) for each in relaxation.ESTIMATORS)
+        return max(config.snapshots) * per_step
+    run = Run(config, name)
+    steps = config.steps * seconds_per_step(run)
     if not run.noisy:
         return steps
-    measured = median(seconds_per_call(lambda _: log_variance(run.draws()), range(3)))
-    return steps + config.steps / config.variance_every * measured
+    measurement = median(seconds_per_call(lambda _: log_variance(run.draws()), range(3)))
+    return steps + config.steps / config.variance_every * measurement
 
 
-def per_step(run: Run) -> float:
+def seconds_per_step(run: Run) -> float:
     return median(seconds_per_call(lambda _: run.step(), range(12)))
 
 
 def plan(config: Toy, costs: dict[str, float]) -> str:
-    """What will be done, and about how long it takes; costs: name -> seconds."""
+    """One line about what will be run and how long it takes; costs: name -> seconds."""
     return (
         f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
         f"{config.steps} steps, {ahead(costs.values(), config.at_once)}"

@@ -1,8 +1,8 @@
-"""What REBAR and RELAX see of f at theta = .5, early and late: figure 2 of the paper.
+"""The surrogates of REBAR and RELAX at theta = .5, early and late: figure 2 of the paper.
 
-theta stays at .5 and phi alone is trained. The paper's figure is a snapshot of one run after about
-30 steps. Late, RELAX's surrogate is flat: for one coin the constant f(1)(1 - theta) + f(0) theta,
-which is .25 here at any t near .5, leaves no variance at all.
+theta stays at .5 and phi alone is trained. The paper's figure shows one run after about 30 steps.
+Later, RELAX's surrogate becomes flat: with a single bit, the constant f(1)(1 - theta) + f(0) theta
+removes all of the variance. It is .25 at any t near .5.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from experiments.toy.train import Run
 NAME = "relaxation"
 ESTIMATORS = ("rebar", "relax")
 POINTS = 101  # values of u
-SHOWN = 12  # seeds whose own curves are kept
+SHOWN = 12  # seeds whose curves are kept one by one
 
 
-def learn(config: Toy) -> None:
+def train(config: Toy) -> None:
     """Train phi at theta = .5 and keep c(z(u)) after each of config.snapshots steps."""
-    own = {name: config.own(name) for name in ESTIMATORS}
     unused = ("steps", "lr", "log_every", "variance_every", "variance_samples", "compile")
-    plain = settings(config, NAME, {k: asdict(v) for k, v in own.items()}, without=unused)
+    both = {name: asdict(config.settings_of(name)) for name in ESTIMATORS}
+    deciding = settings(config, NAME, both, without=unused)
     path, steps = run_path(config, "toy", config.case, NAME), max(config.snapshots)
-    with RunFolder(path, plain, free=(), fresh=config.fresh) as folder:
+    with RunFolder(path, deciding, free=(), fresh=config.fresh) as folder:
         if folder.finished(steps):
             return
         folder.load()
-        runs = {name: Run(config, name, own[name]) for name in ESTIMATORS}
+        runs = {name: Run(config, name) for name in ESTIMATORS}
         u = grid()
         keys = {
             "seed": np.arange(config.seeds).repeat(POINTS).tolist(),
@@ -46,7 +46,7 @@ def learn(config: Toy) -> None:
         off = Tracking(mode="disabled")
         name = f"toy-{config.case}-{path.name}"
         with Tracker(folder, keys, ESTIMATORS, steps, off, name=name, bar=False) as tracker:
-            # The one checkpoint is of the last step: a run killed just after it only has to finish.
+            # The only checkpoint is the last step's: a run killed after it has no step left to do.
             for step in range(folder.step + 1, steps + 1):
                 for name, run in runs.items():
                     run.step(theta=False)
@@ -57,12 +57,12 @@ def learn(config: Toy) -> None:
 
 
 def grid() -> torch.Tensor:
-    """u on the open interval."""
+    """Values of u in the open interval (0, 1)."""
     return (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
 
 
 def surrogate(run: Run, u: torch.Tensor) -> torch.Tensor:
-    """c(z(u)) of every replica [R, POINTS]; REBAR's without eta, as f(sigma_lambda(z))."""
+    """c(z(u)) of every replica, [R, POINTS]; REBAR's without the factor eta."""
     logit = run.logit.detach().expand(-1, POINTS, -1)
     dist = rx.Bernoulli(logit, replicas=1)
     z = dist.reparameterize(u.to(logit).reshape(1, POINTS, 1))
@@ -70,7 +70,7 @@ def surrogate(run: Run, u: torch.Tensor) -> torch.Tensor:
 
 
 def export(config: Toy) -> None:
-    """relaxation.csv: quantiles over seeds and the first seeds' own curves."""
+    """Write relaxation.csv: quantiles over the seeds, and the curves of the first few."""
     table = read_table(run_path(config, "toy", config.case, NAME) / "metrics.csv")
     u, rows = table["u"][:POINTS], []
     for step in config.snapshots:

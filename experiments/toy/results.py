@@ -1,8 +1,9 @@
-"""From metrics.csv to results/: curves thinned to what a figure needs, one row per estimator."""
+"""From metrics.csv to results/: the curves of the figures, and a table of the estimators."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from experiments.run.config import run_path
 from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.statistics import standard_error
 from experiments.toy.config import Toy
 
 CURVES = ("loss", "theta", "log_variance")
@@ -17,7 +19,10 @@ CURVES = ("loss", "theta", "log_variance")
 
 @dataclass
 class Summary:
-    """One estimator at its last step; quantiles and standard errors are over seeds."""
+    """One estimator at its last step; quantiles and standard errors are over seeds.
+
+    None: nothing was measured, or there is one seed, which has no standard error.
+    """
 
     seeds: int
     steps: int
@@ -25,7 +30,7 @@ class Summary:
     loss_q10: float
     loss_q90: float
     loss_mean: float
-    loss_se: float
+    loss_se: float | None
     suboptimality_median: float
     theta_median: float
     theta_max: float
@@ -33,12 +38,12 @@ class Summary:
     log_variance_se: float | None  # over seeds, of their means over measurements
 
 
-# Of one estimator in summary.csv: with what tracking.py adds to every run's summary.json.
+# Columns of summary.csv; the last two are in the summary.json of every run.
 SUMMARY = ("estimator", *(item.name for item in fields(Summary)), "seconds", "device")
 
 
 def summarise(table: dict[str, np.ndarray]) -> Summary:
-    """From the columns of metrics.csv."""
+    """The summary of one run, from the columns of its metrics.csv."""
     step, seeds = table["step"], len(np.unique(table["seed"]))
     last = {name: column[step == step.max()] for name, column in table.items()}
     loss = last["loss"]
@@ -54,21 +59,25 @@ def summarise(table: dict[str, np.ndarray]) -> Summary:
         loss_q10=float(q10),
         loss_q90=float(q90),
         loss_mean=float(loss.mean()),
-        loss_se=standard_error(loss),
+        loss_se=_standard_error(loss),
         suboptimality_median=float(np.median(last["suboptimality"])),
         theta_median=float(np.median(last["theta"])),
         theta_max=float(last["theta"].max()),
         log_variance_mean=None if variance is None else float(variance.mean()),
-        log_variance_se=None if variance is None else standard_error(variance),
+        log_variance_se=None if variance is None else _standard_error(variance),
     )
 
 
-def standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+def _standard_error(values: np.ndarray) -> float | None:
+    error = standard_error(values)
+    return None if math.isnan(error) else error
 
 
 def headline(summary: Summary) -> str:
-    line = f"loss {summary.loss_mean:.6f} +- {summary.loss_se:.6f}"
+    """The line that a finished run prints."""
+    line = f"loss {summary.loss_mean:.6f}"
+    if summary.loss_se is not None:
+        line += f" +- {summary.loss_se:.6f}"
     if summary.log_variance_mean is not None:
         line += f", log-variance {summary.log_variance_mean:.2f}"
     return line
@@ -80,22 +89,22 @@ def results_path(config: Toy) -> Path:
 
 
 def export(config: Toy, estimator: str) -> None:
-    """<estimator>.csv, and its row of summary.csv; the other estimators' rows stay."""
-    run, place = run_path(config, "toy", config.case, estimator), results_path(config)
+    """Write <estimator>.csv and the estimator's row of summary.csv."""
+    run, folder = run_path(config, "toy", config.case, estimator), results_path(config)
     table = read_table(run / "metrics.csv")
     columns = ["step", "seed", *(name for name in CURVES if name in table)]
     integers = [table[name].astype(int).astype(str).tolist() for name in ("step", "seed")]
-    cells = [blank(texts(table[name].astype(np.float32))) for name in columns[2:]]
-    write_table(place / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
+    cells = [_empty_for_nan(texts(table[name].astype(np.float32))) for name in columns[2:]]
+    write_table(folder / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
 
     row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
-    summary = place / "summary.csv"
-    with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
+    summary = folder / "summary.csv"
+    with locked(run.with_name("summary.lock")):  # the cases of a sweep write here at the same time
         rows = {line[0]: line for line in read_rows(summary, SUMMARY)}
         rows[run.name] = tuple(row.get(name) for name in SUMMARY)
         ordered = (rows[name] for name in sorted(rows))
         write_table(summary, SUMMARY, with_old_times(summary, SUMMARY, ordered))
 
 
-def blank(cells: list[str]) -> list[str]:
+def _empty_for_nan(cells: list[str]) -> list[str]:
     return ["" if cell == "nan" else cell for cell in cells]

@@ -1,4 +1,4 @@
-"""One estimator on the toy: all seeds at once, from the first step to the last."""
+"""Training one estimator on the toy, all seeds at once."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from experiments.toy.config import Toy
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
 
-# Each seed has three random streams. torch keeps 32 bits of a seed, so they must differ there.
+# Each seed has three random streams, whose seeds differ in the 32 bits that torch uses.
 TRAINING, MEASURING, WEIGHTS = range(3)
-CHUNK = 500  # gradients measured at once: more do not fit the cache
+CHUNK = 500  # gradients measured at once; more do not fit into the cache
 
 
 def train(config: Toy, name: str, bar: bool = True) -> None:
-    """Train one estimator, or go on with it, or skip what is finished."""
-    own = config.own(name)
+    """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
     path = ranks.shard(run_path(config, "toy", config.case, name))
     seeds = ranks.mine(seeds_of(config, name))
     if not seeds:
         return
-    plain = settings(config, name, own, without=("snapshots", "compile"))
-    with RunFolder(path, plain, fresh=config.fresh, every=config.save_every) as folder:
+    unused = ("snapshots", "compile")
+    deciding = settings(config, name, config.settings_of(name), without=unused)
+    with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
         if folder.finished(config.steps):
             print(f"{path}: finished before, {config.steps} steps", flush=True)
             return
-        run = Run(config, name, own, seeds)
+        run = Run(config, name, seeds)
         if state := folder.load():
             run.load_state_dict(state)
         with Tracker(
@@ -69,7 +69,7 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
 
 
 def seeds_of(config: Toy, name: str) -> range:
-    """All seeds; one stands for all where there is no noise."""
+    """All seeds; a single one for the exact gradient, which has no noise."""
     return range(1 if name == "exact" else config.seeds)
 
 
@@ -80,40 +80,38 @@ class Run:
     row of one bit.
     """
 
-    def __init__(
-        self, config: Toy, name: str, own: Any, seeds: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, config: Toy, name: str, seeds: Sequence[int] | None = None) -> None:
         self.config = config
         self.noisy = name != "exact"
         seeds = seeds_of(config, name) if seeds is None else seeds
         self.replicas = len(seeds)
-        place = device(config.device)
+        on = device(config.device)
 
         def streams(purpose: int) -> list[int]:
             return [3 * seed + purpose for seed in seeds]
 
-        self.noise = rx.replicas.Streams(streams(TRAINING), place)
-        self.measuring = rx.replicas.Streams(streams(MEASURING), place)
-        self.logit = torch.nn.Parameter(torch.zeros(self.replicas, 1, 1, device=place))
-        self.method = build(name, own, streams(WEIGHTS), place)
+        self.noise = rx.replicas.Streams(streams(TRAINING), on)
+        self.measuring = rx.replicas.Streams(streams(MEASURING), on)
+        self.logit = torch.nn.Parameter(torch.zeros(self.replicas, 1, 1, device=on))
+        self.method = build(name, config.settings_of(name), streams(WEIGHTS), on)
         self.phi = list(self.method.phi.parameters())
         self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}
         if self.phi:
             self.optimizers["phi"] = rx.replicas.Adam(self.phi, config.phi_lr)
         self.differentiate = compiled(self.backward) if config.compile else self.backward
-        self.advance = graphed(self.update, config.graph, place)
+        self.advance = graphed(self.update, config.graph, on)
 
     def f(self, b: Tensor) -> Tensor:
         """(b - t)^2, [..., R, B, 1] -> [..., R, B]"""
         return (b - self.config.t).square().squeeze(-1)
 
     def step(self, theta: bool = True) -> None:
-        """One sample, one gradient, one step of both optimisers, or of phi's alone."""
+        """One gradient estimate and one step of both optimisers, or of phi's alone."""
         noise = self.method.noise(self.distribution(self.logit), self.noise)
         self.advance(noise) if theta else self.update(noise, ["phi"])
 
     def update(self, noise: Any, names: Sequence[str] = ("logit", "phi")) -> None:
-        """What can be a CUDA graph: a function of the noise alone."""
+        """The part of a step that can be a CUDA graph: a function of the noise alone."""
         self.differentiate(noise)
         for name, optimizer in self.optimizers.items():
             if name in names:
@@ -128,38 +126,34 @@ class Run:
         return rx.Bernoulli(logit, replicas=1, validate=False)
 
     def estimate(self, logit: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
-        """A gradient for every row of logit [R, B, 1]."""
+        """A gradient estimate for every row of logit [R, B, 1]."""
         dist = self.distribution(logit)
-        return self.method.estimate(
-            self.f, self.method.draw(dist, self.method.noise(dist, generator))
-        )
+        draw = self.method.draw(dist, self.method.noise(dist, generator))
+        return self.method.estimate(self.f, draw)
 
     @property
     def metrics(self) -> list[str]:
-        measured = ["log_variance"] if self.noisy else []
-        return [*self.readings(), *measured]
+        return [*self.readings(), *(["log_variance"] if self.noisy else [])]
 
     @torch.no_grad()
     def readings(self) -> dict[str, Tensor]:
-        """The expected loss and where it is from its minimum, [R]."""
+        """The expected loss, its distance from the minimum, theta, and the readings of phi, [R]."""
         t, theta = self.config.t, torch.sigmoid(self.logit).flatten()
-        best = theta if t < 0.5 else 1 - theta  # the probability of the worse side
+        worse = theta if t < 0.5 else 1 - theta  # the probability of the worse value of b
         return {
             "loss": theta * (1 - t) ** 2 + (1 - theta) * t**2,
             "theta": theta,
-            "suboptimality": abs(1 - 2 * t) * best,
+            "suboptimality": abs(1 - 2 * t) * worse,
             **self.method.readings(),
         }
 
     @torch.no_grad()
     def draws(self) -> Tensor:
-        """Fresh gradients in the logit at the present parameters, [R, config.variance_samples]."""
-        grads, left = [], self.config.variance_samples
-        while left:
-            rows = min(CHUNK, left)
-            logit = self.logit.expand(-1, rows, -1)
+        """Independent gradients in the logit at the present parameters, [R, variance_samples]."""
+        grads, samples = [], self.config.variance_samples
+        for start in range(0, samples, CHUNK):
+            logit = self.logit.expand(-1, min(CHUNK, samples - start), -1)
             grads.append(self.estimate(logit, self.measuring).grad)
-            left -= rows
         return torch.cat(grads, 1).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,9 +176,10 @@ class Run:
 
 
 def log_variance(draws: Tensor) -> Tensor:
-    """ln of the variance over each seed's draws [R, N], [R]; nan for ln 0."""
+    """The log of the variance over each seed's draws [R, N], [R]; nan where the variance is 0."""
     rows = draws.double()
-    # In company, because torch sums one row alone in another order than one among others.
+    # With one row more, because torch sums a single row in another order than one of several, and a
+    # seed must equal the seed trained alone bit for bit.
     variance = torch.cat([rows, rows[:1]]).var(1)[:-1]
-    # 0 is no measurement: near theta = 0 it may happen that no draw was b = 1.
+    # Near theta = 0 all draws may be b = 0; their variance of 0 says nothing.
     return torch.where(variance > 0, variance.log(), torch.nan).float()

@@ -8,7 +8,6 @@ from itertools import count
 import torch
 
 from experiments.toy.config import Toy
-from experiments.toy.methods import OWN
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.data import Images
@@ -23,7 +22,7 @@ def toy(device: torch.device, seeds: int, compile: bool = False, graph: bool = F
     """A RELAX step of the toy."""
     mode = "on" if graph else "off"
     config = Toy(seeds=seeds, device=device.type, compile=compile, graph=mode)
-    return ToyRun(config, "relax", OWN["relax"]()).step
+    return ToyRun(config, "relax").step
 
 
 def images(device: torch.device) -> Images:

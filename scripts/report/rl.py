@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.rl.report import ratio, restricted
+from experiments.rl.results import ratio, restricted
 from scripts.report.claims import Cell, Claim, Interval
 from scripts.report.read import Results, Table, average, number
 from scripts.style import label

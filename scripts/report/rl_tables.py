@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.rl.report import ratio, restricted
+from experiments.rl.results import ratio, restricted
 from scripts.report.claims import Claim, Interval
 from scripts.report.read import (
     NOT_RUN,

@@ -1,0 +1,117 @@
+"""Training all replicas of one variant."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.rl.agents import Agents, replica_keys
+from experiments.rl.batch import Batch
+from experiments.rl.clip import record
+from experiments.rl.config import Rl
+from experiments.rl.scores import Scores
+from experiments.rl.variance import VarianceMeter
+from experiments.run.config import run_path, settings
+from experiments.run.folder import RunFolder
+from experiments.run.statistics import standard_error
+from experiments.run.tracker import Tracker, now_and_then
+
+METRICS = ["return", "frames", "episodes", "length", "recent"]
+FEW = 10  # replicas up to which each is a W&B run of its own
+
+
+def train(config: Rl, name: str, bar: bool = True) -> Path:
+    """Train one variant, all seeds and rates at once; returns the folder of the finished run."""
+    torch.set_default_dtype(getattr(torch, config.precision))
+    path = run_path(config, "rl", config.case, name)
+    with RunFolder(
+        path,
+        identity(config, name),
+        free=("frames",),
+        fresh=config.fresh,
+        every=config.save_every,
+    ) as folder:
+        if folder.finished(config.frames):
+            print(f"{path}: finished before", flush=True)
+            return path
+        saved = folder.load()
+        agents = Agents(config, name, replica_keys(config, name))
+        if saved:
+            agents.load_state_dict(saved)
+        with tracker_of(agents, folder, bar) as tracker:
+            loop(agents, folder, tracker)
+            if config.clip and config.mode == "train":
+                record(agents, path / "clip.gif")
+    return path
+
+
+def loop(agents: Agents, folder: RunFolder, tracker: Tracker) -> None:
+    """Play, update and log until every replica has had its frames."""
+    config, scores, meter = agents.config, agents.scores, VarianceMeter(agents)
+    while (active := agents.active()).any():
+        if meter.due():
+            counts = {"frames": scores.frames.copy(), "episodes": scores.episodes.copy()}
+            tracker.log(agents.updates, {**counts, **meter.measure()})
+        batch = agents.play(active)
+        readings = agents.learner.update(batch, active)
+        scores.add(batch)
+        agents.updates += 1
+
+        step = min(int(scores.frames.min()), config.frames)
+        if now_and_then(agents.updates):
+            gradients = [p.grad.flatten(1) for p in agents.learner.optimizer.params]
+            tracker.histogram("gradient", torch.cat(gradients, 1), agents.updates)
+        if agents.updates % config.log_every == 0 or not agents.active().any():
+            tracker.log(agents.updates, {**scores.flush(), "length": lengths(batch), **readings})
+            tracker.progress(step)
+        if folder.due:
+            folder.save(step, agents.state_dict(), tracker)
+    folder.save(config.frames, agents.state_dict(), tracker)
+    tracker.finish(agents.summary(), headline(scores))
+
+
+def identity(config: Rl, name: str) -> dict[str, Any]:
+    """The settings that decide what a run computes, for config.json.
+
+    The rates of other variants are among them where their critics are trained as well.
+    """
+    deciding = settings(config, name, config.rates_of(name), without=("lengths", "clip"))
+    unused = {"grid"} if config.measured else {"grid", "rates", "variance"}
+    deciding["env"] = {key: v for key, v in deciding["env"].items() if key not in unused}
+    deciding["env"]["discrete"] = config.env.discrete
+    return deciding
+
+
+def tracker_of(agents: Agents, folder: RunFolder, bar: bool) -> Tracker:
+    config, learner = agents.config, agents.learner
+    log_variances = [f"logvar_{name}" for name in config.measured]
+    return Tracker(
+        folder,
+        agents.keys,
+        [*METRICS, *learner.metrics, *log_variances],
+        config.frames,
+        config.tracking,
+        group=f"rl-{config.preset}-{config.case}",
+        job_type=agents.name,
+        name=f"rl-{config.case}-{folder.path.name}",
+        rows="each" if len(agents.seeds) <= FEW else "quantiles",
+        runs=config.runs,
+        bar=bar,
+    )
+
+
+def lengths(batch: Batch) -> Tensor:
+    """Steps of an update, nan where a replica did not play."""
+    return torch.where(batch.length > 0, batch.length.double(), torch.nan)
+
+
+def headline(scores: Scores) -> str:
+    """The line that a finished run prints; one replica has no standard error."""
+    recent, error = scores.latest(), standard_error(scores.latest())
+    spread = "" if math.isnan(error) else f" +- {error:.2g}"
+    solved = int((scores.solved_frames >= 0).sum())
+    return f"return {recent.mean():.4g}{spread}, solved {solved} of {len(recent)}"

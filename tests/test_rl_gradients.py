@@ -1,0 +1,57 @@
+"""The gradients of whole episodes against one backward pass per episode."""
+
+import pytest
+import torch
+
+from experiments.rl.gradients import episodes_by_length
+from tests.policies import everyone, small
+from tests.reference import grouped_objective
+
+
+def test_the_discrete_objective_squares_the_gradient_of_each_episode(float64):
+    learner, batch = small_batch(True, "relax", seeds=3)
+    assert len(set(batch.length.tolist())) > 1, "the episodes should differ in length"
+    critic, returns = learner.critics["relax"], learner.returns(batch)
+    estimate = critic.estimate(learner.policy(batch.x), batch, returns)
+    ours = critic.objective(estimate, batch, learner.episode_gradient)
+    parameters = list(learner.policy.parameters())
+    plain = grouped_objective(estimate, parameters, torch.where(batch.mask, 0, -1))
+    assert_same_gradient(ours, plain, critic.phi)
+
+
+def test_the_continuous_objective_squares_the_gradient_of_each_episode(float64):
+    learner, batch = small_batch(False, "lax", seeds=2)
+    inputs = learner.inputs(batch)
+    ours = learner.variance("lax", batch, inputs)
+    groups = torch.full(batch.mask.shape, -1)
+    for row, episodes in enumerate(batch.episodes()):
+        assert len(episodes) > 2
+        for index, (start, end) in enumerate(episodes):
+            groups[row, start:end] = index
+    estimate = learner.estimate("lax", batch, inputs)
+    plain = grouped_objective(estimate, list(learner.policy.parameters()), groups)
+    assert_same_gradient(ours, plain, list(learner.surrogates["lax"].net.parameters()))
+
+
+def test_every_step_is_in_one_group_of_episodes(float64):
+    _, batch = small_batch(False, "lax")
+    groups = episodes_by_length(batch)
+    rows = torch.cat([episodes.index[episodes.real] for episodes in groups])
+    assert len(rows) == len(rows.unique()) == int(batch.mask.sum())
+    assert sum(float(episodes.weight.sum()) for episodes in groups) == pytest.approx(2)
+    for episodes in groups:
+        lengths = episodes.real.sum(1)
+        assert lengths.max() <= 2 * lengths.min()
+
+
+def small_batch(discrete, name, seeds=2):
+    agents = small(discrete, name, seeds=seeds)
+    return agents.learner, agents.play(everyone(agents))
+
+
+def assert_same_gradient(ours, plain, phi):
+    """Two objectives are equal, and so are their gradients in phi."""
+    torch.testing.assert_close(ours, plain)
+    gradients = (torch.autograd.grad(loss, phi, retain_graph=True) for loss in (ours, plain))
+    for p, q in zip(*gradients, strict=True):
+        torch.testing.assert_close(p, q)
