@@ -29,12 +29,13 @@ NOT_CONNECTED = (
 class ControlVariate(NamedTuple):
     """c_zt [(K,) *batch]; dc_z and dc_zt [(K,) *shape of theta]; all attached to phi.
 
-    For estimators without z~, c_zt is c(z) and dc_zt is None.
+    For estimators without z~, c_zt is c(z) and dc_zt is None. learnable: whether c has a phi.
     """
 
     c_zt: Tensor
     dc_z: Tensor
     dc_zt: Tensor | None = None
+    learnable: bool = True
 
 
 def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:

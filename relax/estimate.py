@@ -210,7 +210,8 @@ def estimator(
             dist = as_distribution(dist)
             if type(dist) not in accepted:
                 for need in needs:
-                    dist.require(name, need)
+                    if not dist.supports(need):
+                        dist.require(name, need, f"use {accepting(dist)}")
                 accepted.add(type(dist))
             return dist
 
@@ -234,7 +235,7 @@ def estimator(
                     dist.check()
             scheme.check(name, dist)
             if dist.coupled and scheme.may_couple:
-                dist.dist.require(name, "recover")
+                dist.dist.require(name, "recover", "draw with coupled=False")
             return _estimate(equation, Function(name, f, dist), dist, own)
 
         options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
@@ -278,6 +279,12 @@ def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> in
         inspect.Parameter("dist", first, annotation="Distribution | Draw"),
     ]
     return inspect.Signature([*given, *own, *sampling], return_annotation="Estimate")
+
+
+def accepting(dist: Distribution) -> str:
+    """The names of the estimators that accept this distribution, for a message."""
+    *names, last = sorted(name for name, entry in ESTIMATORS.items() if entry.accepts(dist))
+    return f"{', '.join(names)} or {last}"
 
 
 def average(x: Tensor, draw: Draw) -> Tensor:

@@ -28,28 +28,37 @@ from relax.distributions.numerics import RandomSource, open_interval, random
 HALF = (torch.float16, torch.bfloat16)
 LARGEST_SUPPORT = 2**20
 
-CAPABILITIES = {  # name of the method -> what it means, and what to use without it
-    "condition": ("a discrete distribution with condition(b, v), z given b", "lax or pathwise"),
-    "recover": ("recover(b, z), the coupled z given b", "coupled=False"),
-    "relaxed": ("a discrete distribution with relaxed(z, lambda_)", "lax or pathwise"),
-    "mean": ("a discrete distribution with mean(), E[b]", "reinforce or rloo"),
-    "pull_mean": ("a closed form of pull_mean(grad, p)", "straight_through"),
-    "pull_z": ("a closed form of pull_z(grad, z, u)", "st_gumbel"),
-    "log_prob_z": ("a discrete distribution with log_prob_z(z)", "relax, or lax if b = z"),
-    "support": ("a discrete distribution with support(), all outcomes", "bias_test(exact=...)"),
-    "alternatives": ("a discrete distribution with alternatives(b)", "rloo"),
-    "continuous": ("a continuous distribution, b = z", "relax, or dlax without conditioning"),
-    "bits": ("a Bernoulli, independent bits with logits theta", "rloo"),
-    "log_p": ("a Categorical, one choice with log-probabilities log_p", "rloo"),
-    "mean_and_std": ("a Normal with mean_and_std()", "reinforce or rloo"),
+CAPABILITIES = {  # name -> what an estimator that needs it asks for
+    "condition": "a discrete distribution with condition(b, v), which draws z given b",
+    "recover": "a discrete distribution with recover(b, z), the coupled z given b",
+    "relaxed": "a discrete distribution with relaxed(z, lambda_), a continuous H",
+    "mean": "a discrete distribution with mean(), E[b]",
+    "pull_mean": "a discrete distribution with a closed form of pull_mean(grad, p)",
+    "pull_z": "a discrete distribution with a closed form of pull_z(grad, z, u)",
+    "log_prob_z": "a discrete distribution with log_prob_z(z), the density of z",
+    "support": "a discrete distribution with support(), which lists all outcomes",
+    "alternatives": "a discrete distribution with alternatives(b)",
+    "continuous": "a continuous distribution, b = z",
+    "bits": "a Bernoulli, independent bits with logits theta",
+    "log_p": "a Categorical, one choice with log-probabilities log_p",
+    "mean_and_std": "a Normal, with mean_and_std()",
 }
+TYPES = ("continuous", "bits", "log_p", "mean_and_std")  # cannot be added by defining a method
 
 
 class Distribution(ABC):
     """A distribution over b with parameter theta, [*batch, *event] as a rule.
 
-    Subclass it and define `reparameterize(u)`, `hard(z)` and `log_prob(b)` for an estimator of
-    your own distribution; `condition(b, v)` in addition gives RELAX, `support()` exact gradients.
+    For a distribution of your own, define `reparameterize(u)`, `hard(z)` and `log_prob(b)` in a
+    subclass, and run `rx.bias_test` on it. `condition(b, v)` in addition gives RELAX, `support()`
+    exact gradients.
+
+    Where theta has another shape than b, define `sample_shape` too. With two numbers for each of D
+    coordinates, theta is [*batch, D, 2] and
+
+        @property
+        def sample_shape(self):
+            return self.theta.shape[:-1]
 
     Args:
         theta: floating-point parameters. Half precision is converted to float32 here, so that the
@@ -131,7 +140,7 @@ class Distribution(ABC):
 
     @property
     def sample_shape(self) -> torch.Size:
-        """Shape of one draw of z and b."""
+        """Shape of one draw of z and b; that of theta unless a subclass says otherwise."""
         return self.theta.shape
 
     @property
@@ -243,13 +252,21 @@ class Distribution(ABC):
         found = getattr(type(self), need, None)
         return found is not None and found is not getattr(Distribution, need, None)
 
-    def require(self, name: str, need: str) -> None:
-        """Raise TypeError where the estimator `name` has no meaning here."""
-        if not self.supports(need):
-            meaning, instead = CAPABILITIES[need]
-            raise TypeError(
-                f"{name} needs {meaning}; {type(self).__name__} is none: use {instead} there"
-            )
+    def require(self, name: str, need: str, instead: str) -> None:
+        """Raise TypeError where `name` needs a capability that this distribution lacks.
+
+        instead: what to do without it, for the message.
+        """
+        if self.supports(need):
+            return
+        kind = type(self).__name__
+        if need in TYPES or self.continuous:
+            why = f"{kind} is {'continuous' if self.continuous else 'discrete'}"
+            if need in TYPES[1:]:
+                why = f"{kind} is none"
+        else:
+            why, instead = f"{kind} does not define {need}", f"define it, or {instead}"
+        raise TypeError(f"{name} needs {CAPABILITIES[need]}; {why}: {instead}")
 
     def joint_log_prob(self, b: Tensor) -> Tensor:
         """log p(b|theta) of the whole event, [..., *batch]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -115,7 +115,7 @@ class Draw:
         """grad dz_tilde/dtheta, the same."""
         return self.dist.pull_z_tilde(grad, self.b, z_tilde, self.noise.v)
 
-    def at(self, dist: Distribution) -> Draw:
+    def at(self, dist: Any) -> Draw:
         """The same b and noise on other parameters, such as the ones of now, with their graph.
 
         What was played under no_grad is replayed under the logits that the policy gives for the
@@ -125,6 +125,9 @@ class Draw:
             ValueError: these parameters draw another b from this noise (unless the distribution
                 was made with validate=False).
         """
+        from relax.distributions.interop import as_distribution  # which imports this file
+
+        dist = as_distribution(dist)
         draw = Draw(dist, self.noise, self.b, self.kind)
         if dist.validate:
             draw.check()
