@@ -1,10 +1,10 @@
-"""Is it unbiased, and how noisy is it: exact gradients, bias tests, variances.
+"""Whether an estimator is unbiased, and how noisy it is: exact gradients, bias tests, variances.
 
-All of them draw in chunks and keep only sums, in float64. Every variance is of one estimate, per
-coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or with
-`of=parameters` of the batch's gradient in parameters behind theta and f, as `rx.backward` gives it.
-Every estimator starts from the same state of the generator, so that its numbers do not depend on
-what is measured beside it.
+Samples are drawn in chunks, and only sums are kept, in float64. A variance is that of one estimate,
+per coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or, with
+`of=parameters`, of the batch's gradient in parameters behind theta and f, as `rx.backward` computes
+it. Every estimator starts from the same state of the generator, so that its numbers do not depend
+on what else is measured.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _parameters(of: Parameters | None) -> list[Tensor] | None:
 
 
 def _exact(f: Callable, dist: Distribution, of: list[Tensor] | None, direct: bool) -> Tensor:
-    """direct: whether f's own dependence on theta counts."""
+    """direct: whether f's direct dependence on theta is included."""
     dist.require("exact_gradient", "support", "give bias_test the exact gradient, exact=...")
     with torch.enable_grad():
         if not dist.theta.requires_grad:
@@ -222,9 +222,9 @@ def _all_moments(
             f"{type(estimators).__name__}"
         )
     dist, params = as_distribution(dist), _parameters(of)
-    again = _restart(generator, dist.theta.device)
+    restarted = _restart(generator, dist.theta.device)
     return {
-        name: _moments(estimator, f, dist, samples, again(), params)
+        name: _moments(estimator, f, dist, samples, restarted(), params)
         for name, estimator in estimators.items()
     }
 
@@ -261,8 +261,8 @@ def _in_theta(
 def _check_layout(estimator: Estimator, f: Callable, dist: Distribution) -> None:
     """Compare an estimate on copies of the batch with the same estimate on the batch alone.
 
-    Nothing is said about an estimate that differs from itself, because f draws random numbers, nor
-    about a function in the place of an estimator that takes no Draw.
+    An estimate that differs from itself, because f draws random numbers, is not judged, and neither
+    is a wrapper of an estimator that does not accept a Draw.
     """
     function, settings = estimator, dict[str, Any]()
     while isinstance(function, partial):
@@ -323,7 +323,7 @@ def _vector(grads: Iterable[Tensor]) -> Tensor:
 
 
 def _restart(generator: RandomSource, device: torch.device) -> Callable[[], RandomSource]:
-    """A function that returns the generator in the state that it has now."""
+    """A function that returns the generator, reset to its present state."""
     if generator is None:
         seed = int(torch.randint(2**60, ()))
         return lambda: torch.Generator(device).manual_seed(seed)
@@ -332,8 +332,8 @@ def _restart(generator: RandomSource, device: torch.device) -> Callable[[], Rand
     else:
         restore = partial(generator.set_state, generator.get_state())
 
-    def again() -> RandomSource:
+    def restarted() -> RandomSource:
         restore()
         return generator
 
-    return again
+    return restarted

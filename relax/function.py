@@ -41,7 +41,7 @@ class Function:
 
     @property
     def function(self) -> Callable[[Tensor], Any]:
-        """f, which must be a function here.
+        """f as a function.
 
         Raises:
             TypeError: only the value f(b) was given.
@@ -72,8 +72,8 @@ class Function:
 
         Args:
             x: of b's form.
-            f: another function in the place of f.
-            through: what x passes before f sees it: then d/dx f(through(x)).
+            f: a function to use instead of f.
+            through: applied to x before f: then d/dx f(through(x)).
 
         Raises:
             TypeError: f refuses its input or carries no gradient there.

@@ -1,8 +1,8 @@
-"""What is minimised: theta and f's weights the expectation of f, phi the variance of the gradient.
+"""Objectives: theta and f's weights minimise E[f(b)], phi minimises the variance of the gradient.
 
 The two never mix. E[g] does not depend on phi, so d E[g^2]/dphi is the gradient of the variance
-(Grathwohl et al., 2018, section 3.1); it is sent into phi alone, because a full backward pass would
-also put d g^2/dtheta into theta's gradient.
+(Grathwohl et al., 2018, section 3.1). It goes to phi alone: a full backward pass would also add
+d E[g^2]/dtheta to theta's gradient.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | fl
 
 
 def _state(p: Tensor) -> tuple[int, int] | None:
-    """Changes when a gradient is accumulated, also in place; unless a hook consumes it at once."""
+    """Changes when a gradient is accumulated, unless a hook consumes the gradient at once."""
     return None if p.grad is None else (id(p.grad), p.grad._version)
 
 
@@ -235,12 +235,20 @@ def parameters_of(given: Any, argument: str) -> list[Tensor]:
     if hasattr(given, "parameters"):
         return list(given.parameters())
     if isinstance(given, Iterable) and not isinstance(given, str | dict):
-        parts = list(given)
-        wrong = [x for x in parts if not isinstance(x, Tensor) and not hasattr(x, "parameters")]
-        if not wrong:
-            return [p for part in parts for p in parameters_of(part, argument)]
-        given = wrong[0]
-    raise TypeError(
+        params: list[Tensor] = []
+        for part in given:
+            if isinstance(part, Tensor):
+                params.append(part)
+            elif hasattr(part, "parameters"):
+                params.extend(part.parameters())
+            else:
+                raise TypeError(_not_parameters(part, argument))
+        return params
+    raise TypeError(_not_parameters(given, argument))
+
+
+def _not_parameters(given: Any, argument: str) -> str:
+    return (
         f"{argument} must be a module, a parameter, or an iterable of modules and parameters, not "
         f"{type(given).__name__}"
     )

@@ -118,7 +118,7 @@ class MLPSurrogate(nn.Module):
 
 
 class Functional:
-    """A network at other parameters than its own, for torch.func and vmap; made by `functional`."""
+    """An `mlp` at given parameters, for torch.func and vmap; made by `functional`."""
 
     def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
         self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
@@ -254,7 +254,7 @@ def relaxed(
 
 
 def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
-    """lambda_, which must be above 0; a tensor is looked at where dist validates."""
+    """lambda_, which must be above 0; a tensor is checked where dist validates."""
     if isinstance(lambda_, Tensor):
         wrong = dist.validate and bool((lambda_ <= 0).any())
     else:
@@ -265,16 +265,16 @@ def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
 
 
 def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
-    """x [*replicas] spread to multiply `like` [*leading axes, *replicas, ...]; a number stays one.
+    """x [*replicas] shaped to multiply `like` [*leading axes, *replicas, ...]; numbers are unchanged.
 
-    It is spread over a replica's own axes first and over the leading ones by the product, so that
-    its gradient is summed in the same order whatever the number of replicas.
+    x is expanded over a replica's axes first, and over the leading ones by the product, so that its
+    gradient is summed in the same order whatever the number of replicas.
     """
     if not isinstance(x, Tensor) or x.ndim == 0:
         return x
-    own = like.shape[leading:]
-    x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
-    return x if x.shape == own else x.expand(own)
+    shape = like.shape[leading:]
+    x = x.reshape(x.shape + (1,) * (len(shape) - x.ndim))
+    return x if x.shape == shape else x.expand(shape)
 
 
 def _shaped(x: Tensor, shape: torch.Size) -> Tensor:

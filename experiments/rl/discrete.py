@@ -32,10 +32,10 @@ class PublishedSampler(rx.Categorical):
     def condition(self, b: Tensor, v: Tensor) -> Tensor:
         return self._z_tilde(b, torch.log(-torch.log(v)) - b * self.log_p.detach())
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
+    def vjp_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         # dz~_i/dlog p_i = 1 - w_i and dz~_i/dlog p_b = w_i for the losers, dz~_b/dlog p_b = 1
         w = torch.exp(z_tilde - (b * z_tilde).sum(-1, keepdim=True))
-        return self._pull_log_p(grad * (1 - w) + b * (grad * w).sum(-1, keepdim=True))
+        return self._vjp_log_p(grad * (1 - w) + b * (grad * w).sum(-1, keepdim=True))
 
 
 class Critic:

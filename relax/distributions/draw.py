@@ -107,13 +107,13 @@ class Draw:
         """d log p(b|theta)/dtheta, [(K,) *shape of theta]."""
         return self.dist.score(self.b)
 
-    def pull_z(self, grad: Tensor) -> Tensor:
+    def vjp_z(self, grad: Tensor) -> Tensor:
         """grad dz/dtheta, [(K,) *shape of theta]; attached to what grad is attached to."""
-        return self.dist.pull_z(grad, self.z.detach(), self.noise.u)
+        return self.dist.vjp_z(grad, self.z.detach(), self.noise.u)
 
-    def pull_z_tilde(self, grad: Tensor, z_tilde: Tensor) -> Tensor:
+    def vjp_z_tilde(self, grad: Tensor, z_tilde: Tensor) -> Tensor:
         """grad dz_tilde/dtheta, the same."""
-        return self.dist.pull_z_tilde(grad, self.b, z_tilde, self.noise.v)
+        return self.dist.vjp_z_tilde(grad, self.b, z_tilde, self.noise.v)
 
     def at(self, dist: Any) -> Draw:
         """The same b and noise on other parameters, such as the ones of now, with their graph.

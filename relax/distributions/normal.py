@@ -68,7 +68,7 @@ class Normal(Distribution):
         u = (b - mean) * torch.exp(-log_std)
         return torch.stack([u * torch.exp(-log_std), u * u - 1], dim=-1)
 
-    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
+    def vjp_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
         mean = self.theta.detach()[..., 0]
         return torch.stack([grad, grad * (z - mean)], dim=-1)
 
