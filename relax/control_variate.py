@@ -1,9 +1,9 @@
 """c(z), c(z~) and their derivatives in theta, for every estimator that has a surrogate.
 
-The derivative is taken at a detached z and pulled back to theta (`Draw.pull_z`), so that nothing
-but phi stands behind it. z and z~ go through c together; coupled noise makes them equal in value,
-and then once is enough. A direct dependence of c on theta is left out of d/dtheta c(z) and of
-d/dtheta c(z~) alike, where the two have the same mean.
+dc/dz is taken at a detached z and multiplied by dz/dtheta (`Draw.vjp_z`), so that the result is
+attached to phi alone. z and z~ go through c in one call; with coupled noise they are equal in
+value, and one of them is enough. A direct dependence of c on theta is left out of both
+d/dtheta c(z) and d/dtheta c(z~), where it has the same mean.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ NOT_CONNECTED = (
 class ControlVariate(NamedTuple):
     """c_zt [(K,) *batch]; dc_z and dc_zt [(K,) *shape of theta]; all attached to phi.
 
-    For estimators without z~, c_zt is c(z) and dc_zt is None.
+    For estimators without z~, c_zt is c(z) and dc_zt is None. learnable: whether c has a phi.
     """
 
     c_zt: Tensor
     dc_z: Tensor
     dc_zt: Tensor | None = None
+    learnable: bool = True
 
 
 def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,18 +43,18 @@ def control_variate(c: Surrogate, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     z = draw.z.detach()
     if draw.coupled:
         c_z, dc = value_and_grad(c, z, draw.value_shape)
-        return c_z, draw.pull_z(dc), draw.pull_z_tilde(dc, z)
+        return c_z, draw.vjp_z(dc), draw.vjp_z_tilde(dc, z)
     z_tilde = draw.z_tilde.detach()
     both = torch.stack([z, z_tilde])
     (_, c_zt), (dc_z, dc_zt) = value_and_grad(c, both, torch.Size((2, *draw.value_shape)))
-    return c_zt, draw.pull_z(dc_z), draw.pull_z_tilde(dc_zt, z_tilde)
+    return c_zt, draw.vjp_z(dc_z), draw.vjp_z_tilde(dc_zt, z_tilde)
 
 
 def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """c(z) of the given shape and dc/dz like z, both attached to phi; c gets a z of its own.
 
-    A surrogate that offers `value_and_grad(z)` is asked for both at once, which saves the second
-    derivative in z; autograd does it for any other.
+    A surrogate with the method `value_and_grad(z)` returns both at once, which saves the second
+    derivative in z; for any other, autograd computes dc/dz.
 
     Raises:
         ValueError: c(z) has another shape, or is not connected to z.
@@ -84,5 +85,5 @@ def check_rows(x: Tensor, shape: torch.Size, what: str = "c(z)") -> None:
     if x.shape != shape:
         raise ValueError(
             f"{what} has shape {list(x.shape)} where one number per row is needed, {list(shape)} "
-            f"(a last axis of 1 goes with .squeeze(-1))"
+            f"(remove a last axis of 1 by .squeeze(-1))"
         )

@@ -1,10 +1,10 @@
-"""Is it unbiased, and how noisy is it: exact gradients, bias tests, variances.
+"""Whether an estimator is unbiased, and how noisy it is: exact gradients, bias tests, variances.
 
-All of them draw in chunks and keep only sums, in float64. Every variance is of one estimate, per
-coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or with
-`of=parameters` of the batch's gradient in parameters behind theta and f, as `rx.backward` gives it.
-Every estimator starts from the same state of the generator, so that its numbers do not depend on
-what is measured beside it.
+Samples are drawn in chunks, and only sums are kept, in float64. A variance is that of one estimate,
+per coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or, with
+`of=parameters`, of the batch's gradient in parameters behind theta and f, as `rx.backward` computes
+it. Every estimator starts from the same state of the generator, so that its numbers do not depend
+on what else is measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from relax.distributions import Distribution, Draw, Noise, RandomSource, as_distribution
 from relax.estimate import Estimate
 from relax.function import Function
-from relax.objectives import gradients
+from relax.objectives import Parameters, gradients, grads_of, parameters_of
 from relax.replicas import Streams
 
 Estimator = Callable[..., Estimate]
@@ -29,28 +29,33 @@ SAMPLES, SAMPLES_OF = 300_000, 3_000  # of a bias test; with `of` each takes a b
 
 
 def exact_gradient(
-    f: Callable[[Tensor], Any], dist: Any, *, of: Iterable[Tensor] | None = None
+    f: Callable[[Tensor], Any], dist: Any, *, of: Parameters | None = None
 ) -> Tensor:
     """d/dtheta E[f(b)] of every row by enumeration of all outcomes.
 
     Args:
         f: b [S, *batch, *event] -> [S, *batch]; a dependence on theta itself is included.
         dist: a distribution with `support`.
-        of: parameters behind theta and f; then the gradient of the mean over the batch in these.
+        of: parameters behind theta and f, or a module that holds them; then the gradient of the
+            mean over the batch in these.
 
     Returns:
         The shape of theta; with `of` one vector, the parameters' entries in order.
 
     Raises:
         TypeError: the distribution has no `support`.
-        ValueError: more than 2^20 outcomes.
+        ValueError: more than 2^20 outcomes, or neither theta nor f depends on `of`.
     """
-    return _exact(f, as_distribution(dist), of, direct=True)
+    return _exact(f, as_distribution(dist), _parameters(of), direct=True)
 
 
-def _exact(f: Callable, dist: Distribution, of: Iterable[Tensor] | None, direct: bool) -> Tensor:
-    """direct: whether f's own dependence on theta counts."""
-    dist.require("exact_gradient", "support")
+def _parameters(of: Parameters | None) -> list[Tensor] | None:
+    return None if of is None else [p for p in parameters_of(of, "of") if p.requires_grad]
+
+
+def _exact(f: Callable, dist: Distribution, of: list[Tensor] | None, direct: bool) -> Tensor:
+    """direct: whether f's direct dependence on theta is included."""
+    dist.require("exact_gradient", "support", "give bias_test the exact gradient, exact=...")
     with torch.enable_grad():
         if not dist.theta.requires_grad:
             dist = dist.with_theta(dist.theta.detach().requires_grad_())
@@ -63,10 +68,7 @@ def _exact(f: Callable, dist: Distribution, of: Iterable[Tensor] | None, direct:
         if of is None:
             return torch.autograd.grad(expectation, dist.theta)[0]
         rows = dist.batch_shape[dist.replicas :].numel()
-        grads = torch.autograd.grad(
-            expectation / rows, list(of), retain_graph=True, materialize_grads=True
-        )
-        return _vector(grads)
+        return _vector(grads_of([expectation / rows], of))
 
 
 @dataclass(frozen=True)
@@ -102,28 +104,37 @@ def bias_test(
     samples: int | None = None,
     generator: RandomSource = None,
     exact: Tensor | None = None,
-    of: Iterable[Tensor] | None = None,
-    **own: Any,
+    of: Parameters | None = None,
+    **settings: Any,
 ) -> BiasTest:
     """Compare an estimator's mean with the exact gradient.
 
-    What f depends on theta directly is the same in both and left out, unless `of` is given: there
-    both contain it.
+    f's direct dependence on theta is the same in both and left out, unless `of` is given: then
+    both contain it. Thousands of estimates are made in one call, on copies of the batch along a new
+    first axis. One of them is made again on the batch alone, as in training: a row that sees other
+    rows through a positive dim, such as c = lambda z: net(z.softmax(1)), is found by comparing the
+    two.
 
     Args:
-        estimator: its own arguments, such as c, are given by keyword; its number of samples, K,
-            by functools.partial(estimator, samples=K).
+        estimator: its settings, such as c, are given by keyword; its number of samples, K, by
+            functools.partial(estimator, samples=K).
         f: as the estimator takes it; f and c must accept leading axes.
         dist: the distribution; with `of` attached to the parameters.
         samples: how many estimates are averaged, by default 300 000, with `of` 3 000.
         exact: the true gradient where it cannot be enumerated, such as for a Normal.
-        of: parameters behind theta and f: their gradient is tested.
+        of: parameters behind theta and f, or a module that holds them: their gradient is tested.
+        settings: of the estimator.
+
+    Raises:
+        ValueError: f or c gives other numbers with leading axes, or nothing depends on `of`.
     """
-    dist, of = as_distribution(dist), None if of is None else list(of)
+    dist, params = as_distribution(dist), _parameters(of)
     if exact is None:
-        exact = _exact(f, dist, of, direct=of is not None)
-    samples = samples or (SAMPLES if of is None else SAMPLES_OF)
-    moments = _moments(partial(estimator, **own), f, dist, samples, generator, of)
+        exact = _exact(f, dist, params, direct=params is not None)
+    if params is None:
+        _check_layout(partial(estimator, **settings), f, dist)
+    samples = samples or (SAMPLES if params is None else SAMPLES_OF)
+    moments = _moments(partial(estimator, **settings), f, dist, samples, generator, params)
     rounding = 8 * torch.finfo(dist.theta.dtype).eps
     return BiasTest(exact.double(), moments.mean, moments.standard_error, samples, rounding)
 
@@ -135,22 +146,23 @@ def gradient_variance(
     *,
     samples: int = 1000,
     generator: RandomSource = None,
-    of: Iterable[Tensor] | None = None,
+    of: Parameters | None = None,
 ) -> dict[str, Tensor]:
     """The variance of every estimator's gradient, per coordinate.
 
     Args:
-        estimators: by name; bind their own arguments with functools.partial.
+        estimators: a dictionary by name; bind their settings with functools.partial.
         f: as the estimators take it; f and c must accept leading axes.
         dist: the distribution; with `of` attached to the parameters.
         samples: how many estimates of each.
-        of: parameters behind theta and f: the variance of the batch's gradient in these.
+        of: parameters behind theta and f, or a module that holds them: the variance of the batch's
+            gradient in these.
 
     Returns:
         name -> the shape of theta; with `of` one vector, the parameters' entries in order.
     """
-    found = _all_moments(estimators, f, dist, samples, generator, of)
-    return {name: moments.variance for name, moments in found.items()}
+    moments = _all_moments(estimators, f, dist, samples, generator, of)
+    return {name: m.variance for name, m in moments.items()}
 
 
 def signal_to_noise(
@@ -160,11 +172,11 @@ def signal_to_noise(
     *,
     samples: int = 1000,
     generator: RandomSource = None,
-    of: Iterable[Tensor] | None = None,
+    of: Parameters | None = None,
 ) -> dict[str, Tensor]:
     """|mean| over standard deviation of one estimate, per coordinate; as `gradient_variance`."""
-    found = _all_moments(estimators, f, dist, samples, generator, of)
-    return {name: m.mean.abs() / m.variance.sqrt() for name, m in found.items()}
+    moments = _all_moments(estimators, f, dist, samples, generator, of)
+    return {name: m.mean.abs() / m.variance.sqrt() for name, m in moments.items()}
 
 
 class _Moments:
@@ -202,12 +214,17 @@ def _all_moments(
     dist: Any,
     samples: int,
     generator: RandomSource,
-    of: Iterable[Tensor] | None,
+    of: Parameters | None,
 ) -> dict[str, _Moments]:
-    dist, of = as_distribution(dist), None if of is None else list(of)
-    again = _restart(generator, dist.theta.device)
+    if not isinstance(estimators, Mapping):
+        raise TypeError(
+            f"estimators must be a dictionary, such as {{'rloo': rx.rloo}}, not "
+            f"{type(estimators).__name__}"
+        )
+    dist, params = as_distribution(dist), _parameters(of)
+    restarted = _restart(generator, dist.theta.device)
     return {
-        name: _moments(estimator, f, dist, samples, again(), of)
+        name: _moments(estimator, f, dist, samples, restarted(), params)
         for name, estimator in estimators.items()
     }
 
@@ -241,6 +258,52 @@ def _in_theta(
             yield estimator(f, many, generator=generator).grad
 
 
+def _check_layout(estimator: Estimator, f: Callable, dist: Distribution) -> None:
+    """Compare an estimate on copies of the batch with the same estimate on the batch alone.
+
+    An estimate that differs from itself, because f draws random numbers, is not judged, and neither
+    is a wrapper of an estimator that does not accept a Draw.
+    """
+    function, settings = estimator, dict[str, Any]()
+    while isinstance(function, partial):
+        settings = function.keywords | settings
+        function = function.func
+    settings = {k: x for k, x in settings.items() if k not in ("samples", "coupled", "generator")}
+    fixed = dist.with_theta(dist.theta.detach())
+    generator = torch.Generator(fixed.theta.device).manual_seed(0)
+    with torch.no_grad():
+        several = estimator(f, fixed.expand(2), generator=generator)
+        try:
+            first, again = (
+                function(f, _first_copy(several.draw, fixed), **settings).grad for _ in range(2)
+            )
+        except TypeError:
+            return
+    if torch.equal(first, again) and not _close(first, several.grad[0]):
+        raise ValueError(
+            f"the same draw gives one estimate for the batch {list(dist.batch_shape)} alone and "
+            f"another one beside copies of the batch on a leading axis: f and c must treat every "
+            f"row alone and address axes by negative dims, such as z.softmax(-1)"
+        )
+
+
+def _first_copy(draw: Draw, dist: Distribution) -> Draw:
+    """The draw of the first of the copies that `expand` made."""
+    sites = len(draw.dist.sample_shape)  # starts with the axis of copies
+
+    def select(x: Tensor) -> Tensor:
+        return x.select(x.ndim - sites, 0)
+
+    u, v = draw.noise
+    noise = Noise(select(u), None if v is None else select(v))
+    return Draw(dist, noise, select(draw.b), draw.kind)
+
+
+def _close(x: Tensor, y: Tensor) -> bool:
+    tolerance = 1e-3 if x.dtype == torch.float32 else 1e-7
+    return bool((x - y).abs().max() <= tolerance * (1 + x.abs().max()))
+
+
 def _in_parameters(
     estimator: Estimator,
     f: Callable,
@@ -260,7 +323,7 @@ def _vector(grads: Iterable[Tensor]) -> Tensor:
 
 
 def _restart(generator: RandomSource, device: torch.device) -> Callable[[], RandomSource]:
-    """A function that returns the generator in the state that it has now."""
+    """A function that returns the generator, reset to its present state."""
     if generator is None:
         seed = int(torch.randint(2**60, ()))
         return lambda: torch.Generator(device).manual_seed(seed)
@@ -269,8 +332,8 @@ def _restart(generator: RandomSource, device: torch.device) -> Callable[[], Rand
     else:
         restore = partial(generator.set_state, generator.get_state())
 
-    def again() -> RandomSource:
+    def restarted() -> RandomSource:
         restore()
         return generator
 
-    return again
+    return restarted

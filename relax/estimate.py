@@ -1,4 +1,4 @@
-"""The frame of every estimator: sampling, replay, checks and registration around its equation."""
+"""What every estimator shares: sampling, replay, checks and registration around its equation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Estimate:
     def terms(self) -> dict[str, Tensor]:
         """The estimate's three terms as constants like theta; they add up to grad.
 
-        f_score: f(b) d/dtheta log p(b|theta). c_score: what the score of c takes off it.
+        f_score: f(b) d/dtheta log p(b|theta). c_score: the score term of c, which is subtracted.
         c_path: d/dtheta c(z) - d/dtheta c(z~).
         """
         control, draw = self._control, self.draw
@@ -91,7 +91,7 @@ class Estimate:
 
 
 class Result(NamedTuple):
-    """What an equation returns when there is more than the gradient, [(K,) *shape of theta]."""
+    """What an equation returns if it returns more than the gradient, [(K,) *shape of theta]."""
 
     grad: Tensor
     objective: Tensor | None = None
@@ -99,11 +99,11 @@ class Result(NamedTuple):
 
 
 class Estimator(Protocol):
-    """What `@estimator` makes of an equation."""
+    """What `@estimator` turns an equation into."""
 
     equation: Callable[..., Tensor | Result]
 
-    def __call__(self, f: Any, dist: Any, **own: Any) -> Estimate: ...
+    def __call__(self, f: Any, dist: Any, **settings: Any) -> Estimate: ...
 
     def draw(
         self,
@@ -124,13 +124,13 @@ class Estimator(Protocol):
 class Entry:
     """What is claimed of an estimator.
 
-    unbiased: for every f that it accepts, whatever its own parameters.
+    unbiased: for every f that it accepts, whatever its settings.
     evaluations: of f per estimate, at its default number of samples; 0 where the event's size
         decides, as its file says.
     differentiable: whether f must be.
     needs: the capabilities of the distribution that it asks for.
     samples: K by default.
-    scheme: how they are drawn.
+    scheme: how the samples are drawn.
     """
 
     name: str
@@ -160,7 +160,7 @@ def estimator(
     samples: int = 1,
     draws: str = "independent",
 ) -> Callable[[Callable[..., Tensor | Result]], Estimator]:
-    """Make an estimator of an equation `name(f, draw, *, own arguments) -> grad`, and register it.
+    """Make an estimator of an equation `name(f, draw, *, settings) -> grad`, and register it.
 
     The equation gets f as a `Function` (f(b) is a constant) and the draw, and returns the gradient
     of every sample, [(K,) *shape of theta], or a `Result`. The estimator takes a function or a
@@ -182,7 +182,7 @@ def estimator(
             generator: RandomSource = None,
             coupled: bool = False,
         ) -> Noise:
-            """The random numbers of `draw`, where they must be drawn apart from it."""
+            """The random numbers of `draw`, for a caller that draws them in advance."""
             dist = prepared(dist)
             if not coupled:
                 return scheme.noise(dist, samples, generator)
@@ -204,19 +204,20 @@ def estimator(
                 noise = raw(dist, samples=samples, generator=generator, coupled=coupled)
             return scheme.make(dist, noise, samples)
 
-        accepted: set[type] = set()  # asked once per class
+        accepted: set[type] = set()  # checked once per class
 
         def prepared(dist: Any) -> Distribution:
             dist = as_distribution(dist)
             if type(dist) not in accepted:
                 for need in needs:
-                    dist.require(name, need)
+                    if not dist.supports(need):
+                        dist.require(name, need, f"use {accepting(dist)}")
                 accepted.add(type(dist))
             return dist
 
         @wraps(equation)
-        def function(f: Any, dist: Any, **own: Any) -> Estimate:
-            sampling = {key: own.pop(key) for key in options if key in own}
+        def function(f: Any, dist: Any, **settings: Any) -> Estimate:
+            sampling = {key: settings.pop(key) for key in options if key in settings}
             if not isinstance(dist, Draw):
                 if not callable(f):
                     raise TypeError(
@@ -226,7 +227,7 @@ def estimator(
                 dist = draw(dist, **sampling)
             elif sampling:
                 raise TypeError(
-                    f"{', '.join(sampling)}: belongs to sampling, and this Draw is made already"
+                    f"{', '.join(sampling)}: belongs to sampling, and the Draw is given already"
                 )
             else:
                 prepared(dist.dist)
@@ -234,8 +235,8 @@ def estimator(
                     dist.check()
             scheme.check(name, dist)
             if dist.coupled and scheme.may_couple:
-                dist.dist.require(name, "recover")
-            return _estimate(equation, Function(name, f, dist), dist, own)
+                dist.dist.require(name, "recover", "draw with coupled=False")
+            return _estimate(equation, Function(name, f, dist), dist, settings)
 
         options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
         function.__signature__ = _signature(equation, samples, scheme)  # type: ignore[attr-defined]
@@ -250,10 +251,10 @@ def estimator(
 
 
 def _estimate(
-    equation: Callable[..., Tensor | Result], f: Function, draw: Draw, own: dict[str, Any]
+    equation: Callable[..., Tensor | Result], f: Function, draw: Draw, settings: dict[str, Any]
 ) -> Estimate:
     """Evaluate the equation and take the mean over samples."""
-    result = equation(f, draw, **own)
+    result = equation(f, draw, **settings)
     if isinstance(result, Tensor):
         result = Result(result)
     grad, mask = average(result.grad, draw), draw.dist.mask
@@ -265,10 +266,10 @@ def _estimate(
 
 
 def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> inspect.Signature:
-    """The signature that help() shows: f, dist, the equation's own arguments, how to sample."""
+    """The signature that help() shows: f, dist, the equation's settings, how to sample."""
     kind = inspect.Parameter.KEYWORD_ONLY
     first = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    own = [p for p in inspect.signature(equation).parameters.values() if p.kind is kind]
+    settings = [p for p in inspect.signature(equation).parameters.values() if p.kind is kind]
     sampling = [inspect.Parameter("samples", kind, default=samples, annotation="int")]
     if scheme.may_couple:
         sampling.append(inspect.Parameter("coupled", kind, default=False, annotation="bool"))
@@ -277,7 +278,13 @@ def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> in
         inspect.Parameter("f", first, annotation="Callable[[Tensor], Any] | Tensor"),
         inspect.Parameter("dist", first, annotation="Distribution | Draw"),
     ]
-    return inspect.Signature([*given, *own, *sampling], return_annotation="Estimate")
+    return inspect.Signature([*given, *settings, *sampling], return_annotation="Estimate")
+
+
+def accepting(dist: Distribution) -> str:
+    """The names of the estimators that accept this distribution, for a message."""
+    *names, last = sorted(name for name, entry in ESTIMATORS.items() if entry.accepts(dist))
+    return f"{', '.join(names)} or {last}"
 
 
 def average(x: Tensor, draw: Draw) -> Tensor:

@@ -41,7 +41,7 @@ class Function:
 
     @property
     def function(self) -> Callable[[Tensor], Any]:
-        """f, which must be a function here.
+        """f as a function.
 
         Raises:
             TypeError: only the value f(b) was given.
@@ -72,8 +72,8 @@ class Function:
 
         Args:
             x: of b's form.
-            f: another function in the place of f.
-            through: what x passes before f sees it: then d/dx f(through(x)).
+            f: a function to use instead of f.
+            through: applied to x before f: then d/dx f(through(x)).
 
         Raises:
             TypeError: f refuses its input or carries no gradient there.
@@ -126,24 +126,48 @@ class Function:
         return x.clone()
 
     def _checked(self, value: Any, b: Tensor) -> Tensor:
-        """value as a tensor of one number per row of b."""
+        """value as a tensor of one number per row of b, none of them NaN."""
+        dist = self.draw.dist
         if not isinstance(value, Tensor):
-            value = torch.as_tensor(value, dtype=self.draw.dist.theta.dtype, device=b.device)
-        event_ndim = self.draw.dist.event_ndim
-        rows = b.shape[: b.ndim - event_ndim]
-        if value.shape == rows:
-            return value
-        hint = ""
-        if value.shape == (*rows, 1):
-            hint = " (a last axis of 1 goes with .squeeze(-1))"
-        elif value.numel() == 1:
-            hint = " (a loss must not be reduced over the batch: reduction='none')"
-        raise ValueError(
-            f"{self.name}: f(b) has shape {list(value.shape)} where b has {list(b.shape)}, "
-            f"of which the last {event_ndim} make the event: f must return one number per row, "
-            f"{list(rows)}{hint}"
-        )
+            value = self._as_tensor(value, b)
+        rows = b.shape[: b.ndim - dist.event_ndim]
+        if value.shape != rows:
+            raise ValueError(
+                f"{self.name}: f(b) has shape {list(value.shape)} where b has {list(b.shape)}, "
+                f"of which the last {dist.event_ndim} make the event: f must return one number per "
+                f"row, {list(rows)}{_hint(value.shape, b.shape, len(rows))}"
+            )
+        if dist.validate and bool(value.isnan().any()):
+            raise ValueError(f"{self.name}: f(b) is NaN for {int(value.isnan().sum())} rows")
+        return value
+
+    def _as_tensor(self, value: Any, b: Tensor) -> Tensor:
+        try:
+            return torch.as_tensor(value, dtype=self.draw.dist.theta.dtype, device=b.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"{self.name}: f must return a tensor or numbers, one per row, and returned "
+                f"{'None' if value is None else type(value).__name__}"
+            ) from error
 
     def _constant(self, x: Tensor) -> Tensor:
         x, dtype = x.detach(), self.draw.dist.theta.dtype
         return x if x.dtype == dtype else x.to(dtype)
+
+
+def _hint(value: torch.Size, b: torch.Size, batch_ndim: int) -> str:
+    """How to correct the shape of f's value, where it can be recognised."""
+    rows = b[:batch_ndim]
+    if value == (*rows, 1):
+        return " (remove a last axis of 1 by .squeeze(-1))"
+    if value == b:
+        return (
+            " (sum over the event; or, if every coordinate is a row of its own, give the "
+            "parameters a last axis of 1 by .unsqueeze(-1))"
+        )
+    axes = next((axes for axes in range(1, len(b) + 1) if b[: len(b) - axes] == value), 0)
+    if axes and value.numel() != 1:
+        return f" (if the last {axes} axes make the event, pass event_ndim={axes})"
+    if value.numel() == 1:
+        return " (a loss must not be reduced over the batch: reduction='none')"
+    return ""

@@ -1,8 +1,8 @@
-"""What is minimised: theta and f's weights the expectation of f, phi the variance of the gradient.
+"""Objectives: theta and f's weights minimise E[f(b)], phi minimises the variance of the gradient.
 
 The two never mix. E[g] does not depend on phi, so d E[g^2]/dphi is the gradient of the variance
-(Grathwohl et al., 2018, section 3.1); it is sent into phi alone, because a full backward pass would
-also put d g^2/dtheta into theta's gradient.
+(Grathwohl et al., 2018, section 3.1). It goes to phi alone: a full backward pass would also add
+d E[g^2]/dtheta to theta's gradient.
 """
 
 from __future__ import annotations
@@ -10,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relax.estimate import Estimate
 
-Phi = nn.Module | Tensor | Iterable[Tensor]
+Parameters = nn.Module | Tensor | Iterable[Tensor | nn.Module]
+
+
+FREED = (
+    "An earlier backward pass has freed the graph behind theta or f(b). Estimates that share one, "
+    "such as the layers of a model, go into one call, rx.backward([est_1, est_2], phi); every "
+    "further step needs estimates of its own"
+)
 
 
 def backward(
-    est: Estimate | Sequence[Estimate], phi: Phi = (), *, scale: Tensor | float = 1.0
+    est: Estimate | Sequence[Estimate], phi: Parameters = (), *, scale: Tensor | float = 1.0
 ) -> None:
     """Accumulate gradients, as `loss.backward()` does: the estimate for theta and what is behind
     it, d f(b) for f's own weights, the gradient of the variance for phi.
@@ -34,16 +42,24 @@ def backward(
     Args:
         est: one estimate, or one per stochastic layer; the layers share one value, which is
             differentiated once.
-        phi: the surrogate's module, parameter or parameters; they get the gradient of
-            `variance_objective` and nothing else. Frozen parameters are skipped, and phi is ignored
-            where no estimate has a surrogate or another learned part.
+        phi: the surrogate: a module, a parameter, or an iterable of these; `c.given(x)` as well.
+            It gets the gradient of `variance_objective` and nothing else. Frozen parameters are
+            skipped, and phi is ignored where no estimate has anything to fit.
         scale: multiplies every gradient once; for a GradScaler
             `scaler.scale(torch.ones((), device=...))`.
 
     Raises:
+        TypeError: phi or scale is another kind of object.
         ValueError: no estimates, layers with different values, an empty batch, a theta without a
-            graph, or a phi of which no parameter gets a gradient.
+            graph, a phi of which no parameter gets a gradient, or a parameter of phi that theta or
+            f(b) depends on as well.
+        RuntimeError: a second backward pass through the same graph.
     """
+    if not isinstance(scale, Tensor | float | int):
+        raise TypeError(
+            f"scale must be a number or a tensor, not {type(scale).__name__}: for a GradScaler "
+            f"scale=scaler.scale(torch.ones((), device=...))"
+        )
     layers = _layers(est)
     for e in layers:
         if not e.theta.requires_grad:
@@ -53,23 +69,36 @@ def backward(
                 "draw.at(dist)). To train phi alone: rx.variance_objective(est).backward()"
             )
     pairs = weighted(layers)
-    if params := _trainable(phi):
-        _backward_into(params, layers, scale)
-    _send([x for x, _ in pairs], [_scaled(weight, scale) for _, weight in pairs])
+    params = [p for p in parameters_of(phi, "phi") if p.requires_grad]
+    try:
+        if params:
+            _backward_into(params, layers, scale)
+        _send(params, [x for x, _ in pairs], [_scaled(weight, scale) for _, weight in pairs])
+    except RuntimeError as error:
+        if "second time" in str(error):
+            error.add_note(FREED)
+        raise
 
 
-def _send(tensors: list[Tensor], weights: list[Tensor]) -> None:
+def _send(phi: list[Tensor], tensors: list[Tensor], weights: list[Tensor]) -> None:
     """One backward pass: hooks and DistributedDataParallel must not see a gradient in parts."""
     if torch.compiler.is_compiling():  # torch.compile traces no other form
         reduce(add, [(x * w).sum() for x, w in zip(tensors, weights, strict=True)]).backward()
-    else:
-        torch.autograd.backward(tensors, weights)
+        return
+    before = [_state(p) for p in phi]
+    torch.autograd.backward(tensors, weights)
+    if before != [_state(p) for p in phi]:
+        raise ValueError(
+            "theta or f(b) depends on a parameter of phi, whose .grad is now the sum of two "
+            "gradients with different objectives. phi must hold the surrogate's parameters alone, "
+            "and the surrogate must see what it shares with the model detached"
+        )
 
 
 def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | float) -> None:
     objective = variance_objective(layers)
-    if not objective.requires_grad and all(e.control is None for e in layers):
-        return  # estimators without phi
+    if not objective.requires_grad and not any(e.control and e.control.learnable for e in layers):
+        return  # nothing to fit
     compiling = torch.compiler.is_compiling()
     before = None if compiling else [_state(p) for p in phi]
     if objective.requires_grad:
@@ -82,7 +111,7 @@ def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | fl
 
 
 def _state(p: Tensor) -> tuple[int, int] | None:
-    """Changes when a gradient is accumulated, also in place; unless a hook consumes it at once."""
+    """Changes when a gradient is accumulated, unless a hook consumes the gradient at once."""
     return None if p.grad is None else (id(p.grad), p.grad._version)
 
 
@@ -107,13 +136,30 @@ def _scaled(x: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def gradients(est: Estimate | Sequence[Estimate], params: Iterable[Tensor]) -> list[Tensor]:
-    """What `backward` would add to the .grad of parameters behind theta or f, without adding it."""
+    """What `backward` would add to the .grad of parameters behind theta or f, without adding it.
+
+    Raises:
+        ValueError: neither theta nor f(b) depends on any of the parameters.
+    """
     tensors, weights = zip(*weighted(_layers(est)), strict=True)
-    return list(
-        torch.autograd.grad(
-            tensors, list(params), weights, retain_graph=True, materialize_grads=True
+    return grads_of(tensors, list(params), weights)
+
+
+def grads_of(
+    tensors: Sequence[Tensor], params: list[Tensor], weights: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """The gradient in every parameter; zero for one that has no influence.
+
+    Raises:
+        ValueError: none of the parameters has any.
+    """
+    grads = torch.autograd.grad(tensors, params, weights, retain_graph=True, allow_unused=True)
+    if all(grad is None for grad in grads):
+        raise ValueError(
+            "neither theta nor f(b) depends on any of these parameters: give those of the network "
+            "that makes the distribution's parameters, or of f"
         )
-    )
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(params, grads, strict=True)]
 
 
 def variance_objective(est: Estimate | Sequence[Estimate]) -> Tensor:
@@ -178,10 +224,31 @@ def _layers(est: Estimate | Sequence[Estimate]) -> list[Estimate]:
     return layers
 
 
-def _trainable(phi: Phi) -> list[Tensor]:
-    """The parameters of phi that are trained."""
-    if isinstance(phi, nn.Module):
-        phi = phi.parameters()
-    elif isinstance(phi, Tensor):
-        phi = [phi]
-    return [p for p in phi if p.requires_grad]
+def parameters_of(given: Any, argument: str) -> list[Tensor]:
+    """The parameters in a module, a parameter, or an iterable of these.
+
+    Raises:
+        TypeError: another kind of object, given as `argument`.
+    """
+    if isinstance(given, Tensor):
+        return [given]
+    if hasattr(given, "parameters"):
+        return list(given.parameters())
+    if isinstance(given, Iterable) and not isinstance(given, str | dict):
+        params: list[Tensor] = []
+        for part in given:
+            if isinstance(part, Tensor):
+                params.append(part)
+            elif hasattr(part, "parameters"):
+                params.extend(part.parameters())
+            else:
+                raise TypeError(_not_parameters(part, argument))
+        return params
+    raise TypeError(_not_parameters(given, argument))
+
+
+def _not_parameters(given: Any, argument: str) -> str:
+    return (
+        f"{argument} must be a module, a parameter, or an iterable of modules and parameters, not "
+        f"{type(given).__name__}"
+    )

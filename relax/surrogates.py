@@ -8,7 +8,7 @@ leading axes, because z and z~ go through it together. It may also offer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -47,7 +47,7 @@ class MLPSurrogate(nn.Module):
     def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
         """c(z), or c(z, x) with a context x [..., (R,) B, context]."""
         flat = self._flat(z)
-        y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x))
+        y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x, flat))
         return self._value(y, z)
 
     def given(self, x: Tensor) -> Given:
@@ -59,7 +59,7 @@ class MLPSurrogate(nn.Module):
         flat = self._flat(z)
         sharpness = self._sharpness(flat)
         inputs = self._inputs(flat, sharpness)
-        y, vjp = self.net.with_vjp(inputs, self._offset(x))
+        y, vjp = self.net.with_vjp(inputs, self._offset(x, flat))
         one = y.new_ones(1, 1)  # dc/dy, the same for every row
         grad = vjp(one if self.scale is None else self.scale[..., None, None])
         if sharpness is not None:
@@ -89,7 +89,7 @@ class MLPSurrogate(nn.Module):
         z = _cast(z, self.net.dtype)
         return z if sharpness is None else torch.tanh(z * sharpness)
 
-    def _offset(self, x: Tensor | None) -> Tensor | None:
+    def _offset(self, x: Tensor | None, z: Tensor) -> Tensor | None:
         """What the context adds to the first layer."""
         if x is None and self.context is not None:
             raise ValueError("this mlp was made with a context x: use c=net.given(x)")
@@ -98,6 +98,15 @@ class MLPSurrogate(nn.Module):
         if self.context is None:
             raise ValueError(
                 "this mlp takes no context: make it by mlp(..., context=features of x)"
+            )
+        features, rows = self.context.weight.shape[-2], z.shape[max(0, z.ndim - x.ndim) : -1]
+        fits = len(rows) == x.ndim - 1 and all(
+            n in (1, rows_of_z) for n, rows_of_z in zip(x.shape[:-1], rows, strict=True)
+        )
+        if x.shape[-1] != features or not fits:
+            raise ValueError(
+                f"the context has shape {list(x.shape)} where z has {list(z.shape)}: it needs "
+                f"{features} features for each of z's rows, [..., B, {features}]"
             )
         return cast(Tensor, self.context(_cast(x, self.net.dtype)))
 
@@ -109,7 +118,7 @@ class MLPSurrogate(nn.Module):
 
 
 class Functional:
-    """A network at other parameters than its own, for torch.func and vmap; made by `functional`."""
+    """An `mlp` at given parameters, for torch.func and vmap; made by `functional`."""
 
     def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
         self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
@@ -143,6 +152,10 @@ class Given:
 
     def __call__(self, z: Tensor) -> Tensor:
         return cast(Tensor, self.net(z, self.x))
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The network's, so that `rx.backward(est, phi=c.given(x))` works."""
+        return self.net.parameters()
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.net.value_and_grad(z, self.x)
@@ -219,7 +232,7 @@ def relaxed(
     if relaxation not in ("sigmoid", "tucker"):
         raise ValueError(f"relaxation must be 'sigmoid' or 'tucker', got {relaxation!r}")
     if relaxation == "tucker":
-        dist.require(f"{name} with the relaxation of Tucker et al.", "bits")
+        dist.require(f"{name} with relaxation='tucker'", "bits", "use relaxation='sigmoid'")
     lambda_, sites = positive(lambda_, dist), len(dist.sample_shape)
 
     def c(z: Tensor) -> Tensor:
@@ -241,7 +254,7 @@ def relaxed(
 
 
 def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
-    """lambda_, which must be above 0; a tensor is looked at where dist validates."""
+    """lambda_, which must be above 0; a tensor is checked where dist validates."""
     if isinstance(lambda_, Tensor):
         wrong = dist.validate and bool((lambda_ <= 0).any())
     else:
@@ -252,16 +265,16 @@ def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
 
 
 def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
-    """x [*replicas] spread to multiply `like` [*leading axes, *replicas, ...]; a number stays one.
+    """x [*replicas] shaped to multiply `like` [*leading axes, *replicas, ...]; numbers are unchanged.
 
-    It is spread over a replica's own axes first and over the leading ones by the product, so that
-    its gradient is summed in the same order whatever the number of replicas.
+    x is expanded over a replica's axes first, and over the leading ones by the product, so that its
+    gradient is summed in the same order whatever the number of replicas.
     """
     if not isinstance(x, Tensor) or x.ndim == 0:
         return x
-    own = like.shape[leading:]
-    x = x.reshape(x.shape + (1,) * (len(own) - x.ndim))
-    return x if x.shape == own else x.expand(own)
+    shape = like.shape[leading:]
+    x = x.reshape(x.shape + (1,) * (len(shape) - x.ndim))
+    return x if x.shape == shape else x.expand(shape)
 
 
 def _shaped(x: Tensor, shape: torch.Size) -> Tensor:

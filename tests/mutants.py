@@ -16,7 +16,7 @@ from tests.reference import Function
 class NoPathThroughZTilde(rx.Bernoulli):
     """z~ as a constant: the first bug that users of the authors' code found."""
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
+    def vjp_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         return torch.zeros_like(grad)
 
 
@@ -34,7 +34,7 @@ class Unconditioned(rx.Bernoulli):
     def _z_tilde(self, b: Tensor, noise: Tensor) -> Tensor:
         return self.theta + (2 * b - 1) * noise
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
+    def vjp_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v=None) -> Tensor:
         return grad
 
 

@@ -31,63 +31,6 @@ def grads(*params):
     return [p.grad.clone() for p in params]
 
 
-# ---- phi ----
-
-
-def test_phi_may_be_a_module_its_parameters_or_one_parameter():
-    weight, x, c = problem()
-    found = []
-    for phi in (c, c.parameters(), list(c.parameters())):
-        c.zero_grad()
-        rx.backward(estimate(weight, x, c), phi)
-        found.append(grads(*c.parameters()))
-    for other in found[1:]:
-        assert all(map(torch.equal, found[0], other))
-    last = c.net.layers[-1].bias
-    c.zero_grad()
-    rx.backward(estimate(weight, x, c), last)
-    assert torch.equal(last.grad, found[0][-1]) and c.net.layers[0].weight.grad is None
-
-
-@pytest.mark.parametrize("before", [False, True])
-def test_phi_that_gets_no_gradient_is_refused(before):
-    """A7, also where an older gradient is there."""
-    weight, x, c = problem()
-    other = rx.surrogates.mlp(3)
-    if before:
-        for p in other.parameters():
-            p.grad = torch.zeros_like(p)
-    with pytest.raises(ValueError, match="no parameter of phi gets a gradient"):
-        rx.backward(estimate(weight, x, c), phi=other)
-    closed = rx.relax(wavy, rx.Bernoulli(x @ weight), c=lambda z: z.sin().sum(-1))
-    with pytest.raises(ValueError, match="no parameter of phi gets a gradient"):
-        rx.backward(closed, phi=other)
-
-
-def test_frozen_parameters_are_skipped_and_phi_is_ignored_where_there_is_none():
-    weight, x, c = problem()
-    c.net.layers[0].requires_grad_(False)
-    rx.backward(estimate(weight, x, c), phi=c)
-    assert c.net.layers[0].weight.grad is None and c.net.layers[1].weight.grad is not None
-    rx.backward(rx.reinforce(wavy, rx.Bernoulli(x @ weight)), phi=c)
-    c.requires_grad_(False)
-    rx.backward(estimate(weight, x, c), phi=c)
-
-
-@pytest.mark.parametrize("name", ["nvil", "muprop"])
-def test_baselines_are_fitted_in_any_company(name):
-    """A13: their own objective, beside a RELAX layer of the same value."""
-    weight, x, c = problem()
-    baseline, draw = nn.Parameter(torch.zeros(())), rx.Bernoulli(x @ weight).draw()
-    value = wavy(draw.b)
-    own = {"mean_field": wavy} if name == "muprop" else {}
-    fitted = getattr(rx, name)(value, draw, baseline=baseline.expand(6), **own)
-    above = rx.relax(value, rx.Bernoulli(x @ weight).draw(), c=c)
-    rx.backward([fitted, above], phi=[baseline, *c.parameters()])
-    alone = torch.autograd.grad(fitted.objective.mean(), baseline)[0]
-    torch.testing.assert_close(baseline.grad, alone)
-
-
 # ---- accumulation ----
 
 

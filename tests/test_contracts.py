@@ -370,7 +370,7 @@ def test_rao_relax_refuses_an_f_that_is_not_finite_between_the_outcomes():
     dist = rx.Bernoulli(torch.zeros(200, 3))
     with pytest.raises(ValueError, match="not finite between"):
         rx.rao_relax(lambda b: b.sqrt().sum(-1), dist)
-    with pytest.raises(ValueError, match="not finite between"):
+    with pytest.raises(ValueError, match="is NaN"):
         rx.rao_relax(lambda b: (b - 2).log().sum(-1) * 0 + 1, dist)
     assert "silent bias" in rx.rao_relax.__doc__
 

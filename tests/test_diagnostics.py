@@ -129,6 +129,57 @@ def test_the_exact_gradient_has_the_direct_term():
     )
 
 
+# ---- rows that see each other ----
+
+
+@pytest.mark.parametrize("settings", [{}, {"coupled": True}, {"samples": 3}])
+def test_a_c_that_mixes_rows_by_a_positive_dim_is_found(settings):
+    """Copies of the batch on a further axis moved z.softmax(1) from the rows to the copies."""
+    dist = rx.Bernoulli(torch.linspace(-1, 1, 12).reshape(4, 3))
+    axis = {"coupled": 0, "samples": 2}.get(next(iter(settings), ""), 1)
+    net = torch.nn.Linear(3, 1)
+
+    def by_positive_dim(z):
+        return net(3 * z.softmax(axis)).squeeze(-1)
+
+    def by_negative_dim(z):
+        return net(3 * z.softmax(-2)).squeeze(-1)
+
+    relax = partial(rx.relax, **settings)
+    with pytest.raises(ValueError, match="treat every row alone"):
+        rx.bias_test(relax, quadratic, dist, c=by_positive_dim, samples=10_000)
+    assert rx.bias_test(relax, quadratic, dist, c=by_negative_dim, samples=50_000).max_z > 5
+
+
+def test_an_f_that_mixes_rows_by_a_positive_dim_is_found():
+    dist = rx.Bernoulli(torch.linspace(-1, 1, 12).reshape(4, 3))
+    for name in ("reinforce", "rloo", "disarm", "arms", "local_expectation", "rao_gumbel"):
+        estimator = getattr(rx, name)
+        axis = 1 if rx.ESTIMATORS[name].samples > 1 else 0
+        with pytest.raises(ValueError, match="treat every row alone"):
+            rx.bias_test(
+                estimator,
+                lambda b, axis=axis: quadratic(b - b.mean(axis, keepdim=True)),
+                dist,
+                exact=torch.zeros(4, 3),
+                samples=100,
+            )
+        rx.bias_test(estimator, quadratic, dist, samples=100)
+
+
+def test_an_f_that_draws_random_numbers_may_be_tested():
+    dist = rx.Bernoulli(torch.linspace(-1, 1, 12).reshape(4, 3))
+    exact = rx.exact_gradient(quadratic, dist)
+    noisy = rx.bias_test(
+        rx.rloo,
+        lambda b: quadratic(b) + torch.randn(b.shape[:-1]),
+        dist,
+        exact=exact,
+        samples=10_000,
+    )
+    assert noisy.max_z < 5
+
+
 # ---- the gradient of network weights ----
 
 

@@ -80,12 +80,12 @@ def test_closed_form_derivatives_equal_autograd(name, coupled):
     draw = dist.draw(coupled=coupled)
     grad = torch.randn_like(draw.z)
 
-    def pulled(z):
+    def vjp(z):
         return torch.autograd.grad(z, dist.theta, grad, retain_graph=True)[0]
 
     z_tilde = draw.z_tilde.detach()
-    assert torch.allclose(pulled(draw.z), draw.pull_z(grad), atol=1e-12)
-    assert torch.allclose(pulled(draw.z_tilde), draw.pull_z_tilde(grad, z_tilde), atol=1e-10)
+    assert torch.allclose(vjp(draw.z), draw.vjp_z(grad), atol=1e-12)
+    assert torch.allclose(vjp(draw.z_tilde), draw.vjp_z_tilde(grad, z_tilde), atol=1e-10)
     if coupled:
         assert torch.allclose(draw.z, draw.z_tilde, atol=1e-12)
 
@@ -110,7 +110,7 @@ def test_score_of_z_has_mean_zero_and_the_right_slope(name):
     assert (score.mean(0) / error).abs().max() < 5
     weight = torch.linspace(-1, 2, z.shape[-1])
     product = (z * weight).sum(-1, keepdim=True) * score
-    expected = dist.pull_z(weight.expand_as(z), z)[0]
+    expected = dist.vjp_z(weight.expand_as(z), z)[0]
     error = product.std(0) / math.sqrt(len(z))
     assert ((product.mean(0) - expected) / error).abs().max() < 5
 
@@ -125,7 +125,7 @@ def test_ten_million_float32_draws_are_finite():
         for coupled in (False, True):
             dist = rx.Bernoulli(logits)
             draw = dist.draw(generator=generator, coupled=coupled)
-            slope = draw.pull_z_tilde(torch.ones_like(draw.z), draw.z_tilde)
+            slope = draw.vjp_z_tilde(torch.ones_like(draw.z), draw.z_tilde)
             total = draw.z.sum() + draw.z_tilde.sum() + slope.sum() + dist.score(draw.b).sum()
             assert torch.isfinite(total)
             assert torch.equal(dist.hard(draw.z_tilde), draw.b)

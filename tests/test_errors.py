@@ -18,6 +18,22 @@ def in_numpy(b):
     return b.numpy().sum(-1)
 
 
+class Steps(rx.Distribution):
+    """A discrete distribution of one's own with the three methods that are required."""
+
+    def reparameterize(self, u):
+        return self.theta + torch.logit(u)
+
+    def hard(self, z):
+        return (z > 0).to(z.dtype)
+
+    def log_prob(self, b):
+        return torch.nn.functional.logsigmoid((2 * b - 1) * self.theta)
+
+
+STEPS = Steps(torch.zeros(4, 3))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -38,8 +54,16 @@ def in_numpy(b):
             "the baseline has shape",
         ),
         (lambda: rx.rebar(quadratic, NORMAL), TypeError, "discrete distribution"),
-        (lambda: rx.relax(quadratic, NORMAL, c=quadratic), TypeError, "lax or pathwise"),
-        (lambda: rx.lax(quadratic, BERNOULLI, c=quadratic), TypeError, "use relax"),
+        (
+            lambda: rx.relax(quadratic, NORMAL, c=quadratic),
+            TypeError,
+            "Normal is continuous: use lax, measure_valued, nvil, pathwise, reinforce or rloo",
+        ),
+        (
+            lambda: rx.lax(quadratic, BERNOULLI, c=quadratic),
+            TypeError,
+            "Bernoulli is discrete: use .*, relax,",
+        ),
         (lambda: rx.pathwise(quadratic, BERNOULLI), TypeError, "continuous distribution"),
         (lambda: rx.rebar(in_numpy, BERNOULLI), TypeError, "relaxed inputs"),
         (lambda: rx.concrete(in_numpy, BERNOULLI), TypeError, "differentiates f"),
@@ -78,3 +102,78 @@ def in_numpy(b):
 def test_misuse_is_answered_with_cause_and_fix(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: rx.relax(quadratic, STEPS, c=quadratic),
+            r"condition\(b, v\).*Steps does not define condition: define it, or use nvil, "
+            "reinforce or rloo",
+        ),
+        (
+            lambda: rx.dlax(quadratic, STEPS, c=quadratic),
+            "Steps does not define log_prob_z: define it, or use nvil, reinforce or rloo",
+        ),
+        (
+            lambda: rx.lax(quadratic, STEPS, c=quadratic),
+            "Steps is discrete: use nvil, reinforce or rloo",
+        ),
+        (lambda: rx.disarm(quadratic, STEPS), "needs a Bernoulli.*Steps is none: use nvil"),
+        (lambda: rx.exact_gradient(quadratic, STEPS), "define it, or give bias_test the exact"),
+    ],
+)
+def test_advice_for_a_discrete_distribution_of_ones_own_is_not_circular(call, message):
+    """relax said: use lax; lax: use dlax; dlax: use relax. What is named works."""
+    with pytest.raises(TypeError, match=message):
+        call()
+    for accepted in (rx.reinforce, rx.rloo):
+        accepted(quadratic, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda b: b.sum((-1, -2)), r"pass event_ndim=2\)"),
+        (lambda b: b, r"\.unsqueeze\(-1\)"),
+        (lambda b: b.sum(-1, keepdim=True), r"\.squeeze\(-1\)"),
+    ],
+)
+def test_the_wrong_shape_of_f_names_event_ndim(f, message):
+    with pytest.raises(ValueError, match=message):
+        rx.reinforce(f, rx.Bernoulli(torch.zeros(4, 3, 2)))
+
+
+@pytest.mark.parametrize("result", [None, object(), "three"])
+def test_f_that_returns_no_numbers_is_named(result):
+    with pytest.raises(TypeError, match="f must return a tensor or numbers.*returned"):
+        rx.reinforce(lambda b: result, BERNOULLI)
+
+
+@pytest.mark.parametrize(
+    "f", [lambda b: (b - 2).log().sum(-1), lambda b: [1.0, 2.0, 3.0, float("nan")]]
+)
+def test_nan_in_f_is_refused_where_the_distribution_validates(f):
+    with pytest.raises(ValueError, match=r"reinforce: f\(b\) is NaN for [14] rows"):
+        rx.reinforce(f, BERNOULLI)
+    unchecked = rx.Bernoulli(torch.zeros(4, 3), validate=False)
+    assert rx.reinforce(f, unchecked).value.isnan().any()
+    rx.reinforce(lambda b: (1 + b.sum(-1)) / 0, BERNOULLI)  # infinite is a number
+
+
+def test_a_normal_may_have_one_number():
+    for dist in (rx.Normal(torch.ones(4, 3), 0.0), rx.Normal(1.0, torch.zeros(4, 3))):
+        assert torch.equal(dist.theta, torch.tensor([1.0, 0.0]).expand(4, 3, 2))
+    with pytest.raises(TypeError, match="must be a tensor"):
+        rx.Normal(0.0, 0.0)
+
+
+def test_a_draw_is_replayed_at_a_distribution_of_torch():
+    logits = torch.randn(4, 3)
+    draw = rx.Bernoulli(logits).draw()
+    logits.requires_grad_()
+    rx.backward(
+        rx.reinforce(quadratic(draw.b), draw.at(torch.distributions.Bernoulli(logits=logits)))
+    )
+    assert logits.grad is not None

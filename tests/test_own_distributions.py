@@ -16,7 +16,7 @@ from tests.helpers import cases, distribution, quadratic, smooth_surrogate, wavy
 from tests.quadrature import gauss_legendre
 
 pytestmark = pytest.mark.usefixtures("float64")
-DERIVED = ("score", "score_z", "pull_z", "pull_z_tilde", "pull_mean")
+DERIVED = ("score", "score_z", "vjp_z", "vjp_z_tilde", "vjp_mean")
 BUILT_IN = ("bernoulli", "categorical", "categoricals", "normal")
 
 
@@ -173,13 +173,13 @@ def test_closed_forms_equal_the_defaults_by_autograd(name, coupled, samples, mas
     draw = fast.draw(samples, coupled=coupled)
     other = rx.Draw(plain, draw.noise, draw.b)
     grad = torch.randn(draw.z.shape).requires_grad_()
-    pairs = [(draw.score, other.score), (draw.pull_z(grad), other.pull_z(grad))]
+    pairs = [(draw.score, other.score), (draw.vjp_z(grad), other.vjp_z(grad))]
     if name != "normal":
         z_tilde = draw.z_tilde.detach()
         pairs += [
-            (draw.pull_z_tilde(grad, z_tilde), other.pull_z_tilde(grad, z_tilde)),
+            (draw.vjp_z_tilde(grad, z_tilde), other.vjp_z_tilde(grad, z_tilde)),
             (fast.score_z(draw.z.detach()), plain.score_z(draw.z.detach())),
-            (fast.pull_mean(grad), plain.pull_mean(grad)),
+            (fast.vjp_mean(grad), plain.vjp_mean(grad)),
         ]
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)

@@ -93,6 +93,15 @@ def test_a_context_is_seen_beside_z(replicas):
     assert c.context.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (4, 2), (2,), (3, 5, 4)])
+def test_a_context_of_another_shape_is_named(shape):
+    c = rx.surrogates.mlp(3, context=4)
+    with pytest.raises(ValueError, match=r"the context has shape .* 4 features for each of z's"):
+        c.given(torch.zeros(shape))(torch.zeros(5, 3))
+    for fits in ((5, 4), (1, 4), (4,)):
+        assert c.given(torch.zeros(fits))(torch.zeros(2, 5, 3)).shape == (2, 5)
+
+
 def test_a_new_surrogate_is_harmless():
     """By default RELAX starts as REINFORCE; its variance is then the same."""
     dist = rx.Bernoulli(torch.linspace(-2, 2, 8)).expand(50)

@@ -45,7 +45,7 @@ class PublishedSampler(rx.Categorical):
         return torch.where(b > 0, chosen, others)
 
     # Derived by autograd: Categorical's closed form is that of its own `condition`.
-    pull_z_tilde = rx.Distribution.pull_z_tilde
+    vjp_z_tilde = rx.Distribution.vjp_z_tilde
 
 
 class Critic:

@@ -3,8 +3,8 @@
     b = H(z),   z = T(theta, u) ~ p(z|theta),   z_tilde ~ p(z|b, theta)
 
 Three methods make a distribution: `reparameterize`, `hard` and `log_prob`. Everything else is
-either derived from them by autograd (scores and pullbacks, which may be overridden for speed), or
-an additional capability that some estimators ask for (CAPABILITIES).
+either derived from them by autograd (scores and VJPs, which may be overridden for speed), or an
+additional capability that some estimators ask for (CAPABILITIES).
 
 Shapes: R replicas, K samples, B batch, D event, C classes. K is absent when one sample is drawn.
 Source: Grathwohl et al., "Backpropagation through the Void" (ICLR 2018), section 3.3, appendix B.
@@ -28,36 +28,46 @@ from relax.distributions.numerics import RandomSource, open_interval, random
 HALF = (torch.float16, torch.bfloat16)
 LARGEST_SUPPORT = 2**20
 
-CAPABILITIES = {  # name of the method -> what it means, and what to use without it
-    "condition": ("a discrete distribution with condition(b, v), z given b", "lax or pathwise"),
-    "recover": ("recover(b, z), the coupled z given b", "coupled=False"),
-    "relaxed": ("a discrete distribution with relaxed(z, lambda_)", "lax or pathwise"),
-    "mean": ("a discrete distribution with mean(), E[b]", "reinforce or rloo"),
-    "pull_mean": ("a closed form of pull_mean(grad, p)", "straight_through"),
-    "pull_z": ("a closed form of pull_z(grad, z, u)", "st_gumbel"),
-    "log_prob_z": ("a discrete distribution with log_prob_z(z)", "relax, or lax if b = z"),
-    "support": ("a discrete distribution with support(), all outcomes", "bias_test(exact=...)"),
-    "alternatives": ("a discrete distribution with alternatives(b)", "rloo"),
-    "continuous": ("a continuous distribution, b = z", "relax, or dlax without conditioning"),
-    "bits": ("a Bernoulli, independent bits with logits theta", "rloo"),
-    "log_p": ("a Categorical, one choice with log-probabilities log_p", "rloo"),
-    "mean_and_std": ("a Normal with mean_and_std()", "reinforce or rloo"),
+CAPABILITIES = {  # name -> what an estimator that needs it asks for
+    "condition": "a discrete distribution with condition(b, v), which draws z given b",
+    "recover": "a discrete distribution with recover(b, z), the coupled z given b",
+    "relaxed": "a discrete distribution with relaxed(z, lambda_), a continuous H",
+    "mean": "a discrete distribution with mean(), E[b]",
+    "vjp_mean": "a discrete distribution with a closed form of vjp_mean(grad, p)",
+    "vjp_z": "a discrete distribution with a closed form of vjp_z(grad, z, u)",
+    "log_prob_z": "a discrete distribution with log_prob_z(z), the density of z",
+    "support": "a discrete distribution with support(), which lists all outcomes",
+    "alternatives": "a discrete distribution with alternatives(b)",
+    "continuous": "a continuous distribution, b = z",
+    "bits": "a Bernoulli, independent bits with logits theta",
+    "log_p": "a Categorical, one choice with log-probabilities log_p",
+    "mean_and_std": "a Normal, with mean_and_std()",
 }
+TYPES = ("continuous", "bits", "log_p", "mean_and_std")  # cannot be added by defining a method
 
 
 class Distribution(ABC):
     """A distribution over b with parameter theta, [*batch, *event] as a rule.
 
-    Subclass it and define `reparameterize(u)`, `hard(z)` and `log_prob(b)` for an estimator of
-    your own distribution; `condition(b, v)` in addition gives RELAX, `support()` exact gradients.
+    For a distribution of your own, define `reparameterize(u)`, `hard(z)` and `log_prob(b)` in a
+    subclass, and run `rx.bias_test` on it. `condition(b, v)` in addition gives RELAX, `support()`
+    exact gradients.
+
+    Where theta has another shape than b, define `sample_shape` too. With two numbers for each of D
+    coordinates, theta is [*batch, D, 2] and
+
+        @property
+        def sample_shape(self):
+            return self.theta.shape[:-1]
 
     Args:
         theta: floating-point parameters. Half precision is converted to float32 here, so that the
             noise, z, z_tilde and the gradient have the resolution they need.
         event_ndim: how many trailing axes of b are one joint event; f returns one number for each.
         replicas: how many leading batch axes are replicas, which are summed over, not averaged.
-        validate: look at the values: NaN raises, infinite logits are found, replayed draws are
-            checked. That reads from the device, which torch.compile, CUDA graphs and vmap forbid.
+        validate: check values: NaN raises (in theta and in f(b)), infinite logits are masked, and
+            replayed draws are compared with their noise. This reads from the device, which
+            torch.compile, CUDA graphs and vmap do not allow.
 
     Raises:
         ValueError: theta is not floating point, has too few axes, or holds a NaN.
@@ -81,7 +91,10 @@ class Distribution(ABC):
                 f"{name}: parameters of shape {list(theta.shape)} have too few axes for "
                 f"{replicas} replica axes and an event of {event_ndim} axes (at least 1)"
             )
-        self.finite = not validate or bool(theta.isfinite().all())
+        # The sum is quick to check; only where it is not finite are all parameters looked at.
+        self.finite = (
+            not validate or math.isfinite(theta.detach().sum()) or bool(theta.isfinite().all())
+        )
         if not self.finite and bool(theta.isnan().any()):
             raise ValueError(f"{name}: the parameters contain NaN")
 
@@ -131,7 +144,7 @@ class Distribution(ABC):
 
     @property
     def sample_shape(self) -> torch.Size:
-        """Shape of one draw of z and b."""
+        """Shape of one draw of z and b; that of theta unless a subclass says otherwise."""
         return self.theta.shape
 
     @property
@@ -145,7 +158,7 @@ class Distribution(ABC):
         return self.with_theta(self.theta.expand(n, *self.theta.shape))
 
     def with_theta(self, theta: Tensor) -> Self:
-        """A copy at other parameters, without replicas; attributes of your own are kept."""
+        """A copy at other parameters, without replicas; all other attributes are kept."""
         other = copy.copy(self)
         other.theta, other.replicas = theta, 0
         return other
@@ -162,7 +175,7 @@ class Distribution(ABC):
         """Independent draws of b with the noise behind them.
 
         Args:
-            samples: K. They stand on a new first axis of b; one sample has none.
+            samples: K, on a new first axis of b; a single sample has no such axis.
             coupled: recover v from u instead of drawing it, so that z_tilde = z in value.
             generator: a torch.Generator, or rx.replicas.Streams for a stream per replica.
         """
@@ -186,29 +199,29 @@ class Distribution(ABC):
 
     def score(self, b: Tensor) -> Tensor:
         """d log p(b|theta)/dtheta, [(K,) *shape of theta]."""
-        return self._pull("log_prob", lambda dist: dist.log_prob(b), b)
+        return self._vjp("log_prob", lambda dist: dist.log_prob(b), b)
 
     def score_z(self, z: Tensor) -> Tensor:
         """d log p(z|theta)/dtheta at a constant z, [(K,) *shape of theta]."""
-        return self._pull("log_prob_z", lambda dist: dist.log_prob_z(z), z)
+        return self._vjp("log_prob_z", lambda dist: dist.log_prob_z(z), z)
 
-    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor) -> Tensor:
+    def vjp_z(self, grad: Tensor, z: Tensor, u: Tensor) -> Tensor:
         """grad dz/dtheta for z = T(theta, u)."""
-        return self._pull("reparameterize", lambda dist: dist.reparameterize(u), z, grad)
+        return self._vjp("reparameterize", lambda dist: dist.reparameterize(u), z, grad)
 
-    def pull_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v: Tensor | None) -> Tensor:
-        """grad dz_tilde/dtheta; without v the noise is the one that `recover` finds."""
+    def vjp_z_tilde(self, grad: Tensor, b: Tensor, z_tilde: Tensor, v: Tensor | None) -> Tensor:
+        """grad dz_tilde/dtheta; without v the noise is that which `recover` computes."""
 
-        def again(dist: Distribution) -> Tensor:
+        def conditioned(dist: Distribution) -> Tensor:
             return dist.recover(b, z_tilde) if v is None else dist.condition(b, v)
 
-        return self._pull("condition", again, z_tilde, grad)
+        return self._vjp("condition", conditioned, z_tilde, grad)
 
-    def pull_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
-        """grad dE[b]/dtheta; closed forms also know it where the mean is another p."""
-        return self._pull("mean", lambda dist: dist.mean().expand_as(grad), grad, grad)
+    def vjp_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
+        """grad dE[b]/dtheta; closed forms also take another mean p at which to evaluate it."""
+        return self._vjp("mean", lambda dist: dist.mean().expand_as(grad), grad, grad)
 
-    def _pull(
+    def _vjp(
         self,
         name: str,
         output: Callable[[Distribution], Tensor],
@@ -237,19 +250,27 @@ class Distribution(ABC):
         return self.hard(z) is z
 
     def supports(self, need: str) -> bool:
-        """Whether this distribution has a capability, or its own closed form of a derivative."""
+        """Whether this distribution has a capability, or a closed form of a derivative."""
         if need in ("continuous", "bits"):
             return bool(getattr(self, need))
-        found = getattr(type(self), need, None)
-        return found is not None and found is not getattr(Distribution, need, None)
+        method = getattr(type(self), need, None)
+        return method is not None and method is not getattr(Distribution, need, None)
 
-    def require(self, name: str, need: str) -> None:
-        """Raise TypeError where the estimator `name` has no meaning here."""
-        if not self.supports(need):
-            meaning, instead = CAPABILITIES[need]
-            raise TypeError(
-                f"{name} needs {meaning}; {type(self).__name__} is none: use {instead} there"
-            )
+    def require(self, name: str, need: str, instead: str) -> None:
+        """Raise TypeError where `name` needs a capability that this distribution lacks.
+
+        instead: what to do without it, for the message.
+        """
+        if self.supports(need):
+            return
+        kind = type(self).__name__
+        if need in TYPES or self.continuous:
+            why = f"{kind} is {'continuous' if self.continuous else 'discrete'}"
+            if need in TYPES[1:]:
+                why = f"{kind} is none"
+        else:
+            why, instead = f"{kind} does not define {need}", f"define it, or {instead}"
+        raise TypeError(f"{name} needs {CAPABILITIES[need]}; {why}: {instead}")
 
     def joint_log_prob(self, b: Tensor) -> Tensor:
         """log p(b|theta) of the whole event, [..., *batch]."""
@@ -263,13 +284,14 @@ class Distribution(ABC):
 
 
 class Discrete(Distribution):
-    """A base for discrete distributions: masked parameters, E[b] kept, enumeration of outcomes.
+    """A base for discrete distributions: masked parameters, a cached E[b], enumeration of outcomes.
 
     A logit of -inf (a masked action; for a Bernoulli +inf as well) is an outcome that never
     happens. It is 0 in z and z_tilde, keeps its probability in `relaxed`, and gets a gradient of 0.
 
     Args:
-        masked: whether logits may be infinite. None looks, or means no where validate=False.
+        masked: whether logits may be infinite. By default they are looked at, or taken as finite
+            where validate=False: pass masked=True there.
     """
 
     _p: Tensor | None = None

@@ -76,10 +76,10 @@ class Bernoulli(Discrete):
         s = 2 * b - 1
         return self.fill(s * softplus(noise + softplus(s * self.fill(self.theta))))
 
-    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
+    def vjp_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
         return self.fill(grad)
 
-    def pull_z_tilde(
+    def vjp_z_tilde(
         self, grad: Tensor, b: Tensor, z_tilde: Tensor, v: Tensor | None = None
     ) -> Tensor:
         # dz_tilde/dtheta = sigmoid(k) sigmoid(s theta), where sigmoid(k) = 1 - exp(-|z_tilde|) and
@@ -97,7 +97,7 @@ class Bernoulli(Discrete):
     def mean(self) -> Tensor:
         return sigmoid(self.theta)
 
-    def pull_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
+    def vjp_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
         p = self.p if p is None else p
         return self.fill(grad * p * (1 - p))
 

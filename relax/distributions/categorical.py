@@ -86,27 +86,27 @@ class Categorical(Discrete):
         losers = -torch.logaddexp(noise - self.fill(self.log_p), noise_b)
         return self.fill(torch.where(b > 0, -noise, losers))
 
-    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
-        return self._pull_log_p(grad)
+    def vjp_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
+        return self._vjp_log_p(grad)
 
-    def pull_z_tilde(
+    def vjp_z_tilde(
         self, grad: Tensor, b: Tensor, z_tilde: Tensor, v: Tensor | None = None
     ) -> Tensor:
         # dz_tilde_i/dlog p_i = 1 - exp(z_tilde_i - z_tilde_b), which is 0 for the class chosen.
         z_tilde_b = (b * z_tilde).sum(-1, keepdim=True)
-        return self._pull_log_p(grad * -torch.expm1(z_tilde - z_tilde_b))
+        return self._vjp_log_p(grad * -torch.expm1(z_tilde - z_tilde_b))
 
     def log_prob_z(self, z: Tensor) -> Tensor:
         x = self.fill(self.log_p - z)  # minus the Gumbel noise
         return x - x.exp()
 
     def score_z(self, z: Tensor) -> Tensor:
-        return self._pull_log_p(1 - torch.exp(self.log_p.detach() - z))
+        return self._vjp_log_p(1 - torch.exp(self.log_p.detach() - z))
 
     def mean(self) -> Tensor:
         return torch.softmax(self.theta, dim=-1)
 
-    def pull_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
+    def vjp_mean(self, grad: Tensor, p: Tensor | None = None) -> Tensor:
         p = self.p if p is None else p
         grad = self.fill(grad)
         return p * (grad - (p * grad).sum(-1, keepdim=True))
@@ -122,7 +122,7 @@ class Categorical(Discrete):
         # f(b) cancels in the normalisation, so that another class moves its own p alone
         return [(other, other) for other in (b.roll(k, -1) for k in range(1, b.shape[-1]))]
 
-    def _pull_log_p(self, grad: Tensor) -> Tensor:
+    def _vjp_log_p(self, grad: Tensor) -> Tensor:
         """grad dlog p/dtheta, through the normalisation."""
         grad = self.fill(grad)
         return grad - self.p * grad.sum(-1, keepdim=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -107,15 +107,15 @@ class Draw:
         """d log p(b|theta)/dtheta, [(K,) *shape of theta]."""
         return self.dist.score(self.b)
 
-    def pull_z(self, grad: Tensor) -> Tensor:
+    def vjp_z(self, grad: Tensor) -> Tensor:
         """grad dz/dtheta, [(K,) *shape of theta]; attached to what grad is attached to."""
-        return self.dist.pull_z(grad, self.z.detach(), self.noise.u)
+        return self.dist.vjp_z(grad, self.z.detach(), self.noise.u)
 
-    def pull_z_tilde(self, grad: Tensor, z_tilde: Tensor) -> Tensor:
+    def vjp_z_tilde(self, grad: Tensor, z_tilde: Tensor) -> Tensor:
         """grad dz_tilde/dtheta, the same."""
-        return self.dist.pull_z_tilde(grad, self.b, z_tilde, self.noise.v)
+        return self.dist.vjp_z_tilde(grad, self.b, z_tilde, self.noise.v)
 
-    def at(self, dist: Distribution) -> Draw:
+    def at(self, dist: Any) -> Draw:
         """The same b and noise on other parameters, such as the ones of now, with their graph.
 
         What was played under no_grad is replayed under the logits that the policy gives for the
@@ -125,6 +125,9 @@ class Draw:
             ValueError: these parameters draw another b from this noise (unless the distribution
                 was made with validate=False).
         """
+        from relax.distributions.interop import as_distribution  # which imports this file
+
+        dist = as_distribution(dist)
         draw = Draw(dist, self.noise, self.b, self.kind)
         if dist.validate:
             draw.check()

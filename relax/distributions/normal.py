@@ -16,8 +16,8 @@ class Normal(Distribution):
     """Independent Gaussians, b = z = mean + std u, with u standard normal.
 
     Args:
-        mean, log_std: [*batch, *event], broadcast against each other; theta stacks the two on a
-            new last axis.
+        mean, log_std: [*batch, *event], broadcast against each other, one of them may be a number;
+            theta stacks the two on a new last axis.
         event_ndim, replicas, validate: as in `rx.Distribution`.
     """
 
@@ -25,15 +25,21 @@ class Normal(Distribution):
 
     def __init__(
         self,
-        mean: Tensor,
-        log_std: Tensor,
+        mean: Tensor | float,
+        log_std: Tensor | float,
         *,
         event_ndim: int = 1,
         replicas: int = 0,
         validate: bool = True,
     ) -> None:
-        mean, log_std = torch.broadcast_tensors(mean, log_std)
-        theta = torch.stack([mean, log_std], dim=-1)
+        like = mean if isinstance(mean, Tensor) else log_std
+        if not isinstance(like, Tensor):
+            raise TypeError("Normal: the mean or log_std must be a tensor")
+        both = [
+            x if isinstance(x, Tensor) else torch.full_like(like, x, requires_grad=False)
+            for x in (mean, log_std)
+        ]
+        theta = torch.stack(torch.broadcast_tensors(*both), dim=-1)
         super().__init__(theta, event_ndim=event_ndim, replicas=replicas, validate=validate)
 
     @property
@@ -62,7 +68,7 @@ class Normal(Distribution):
         u = (b - mean) * torch.exp(-log_std)
         return torch.stack([u * torch.exp(-log_std), u * u - 1], dim=-1)
 
-    def pull_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
+    def vjp_z(self, grad: Tensor, z: Tensor, u: Tensor | None = None) -> Tensor:
         mean = self.theta.detach()[..., 0]
         return torch.stack([grad, grad * (z - mean)], dim=-1)
 

@@ -10,8 +10,8 @@ from relax.replicas import Streams
 
 RandomSource = torch.Generator | Streams | None
 
-# torch's own sigmoid and logit round the last few numbers of a tensor differently from the rest,
-# and a replica would not equal the run alone bit for bit.
+# torch.sigmoid and torch.logit round the last few numbers of a tensor differently from the others,
+# so that a replica would not equal the run alone bit for bit.
 
 
 def sigmoid(x: Tensor) -> Tensor:

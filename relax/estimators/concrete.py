@@ -31,4 +31,4 @@ def concrete(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Tenso
     z, dist = draw.z.detach(), draw.dist
     lambda_ = lift(positive(lambda_, dist), z, draw.sampled)
     _, df = f.value_and_grad(z, through=lambda z: dist.relaxed(z, lambda_))
-    return draw.pull_z(df)  # d/dtheta f(sigma_lambda(z))
+    return draw.vjp_z(df)  # d/dtheta f(sigma_lambda(z))

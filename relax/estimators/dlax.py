@@ -27,7 +27,7 @@ def dlax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
     """
     f_b, z = f(draw.b), draw.z.detach()
     c_z, dc = value_and_grad(c, z, draw.value_shape)
-    dc_z = draw.pull_z(dc)
+    dc_z = draw.vjp_z(dc)
     grad = (
         weigh(f_b, draw.score)  # f(b) d/dtheta log p(b|theta)
         - weigh(c_z, draw.dist.score_z(z))  # - c(z) d/dtheta log p(z|theta)

@@ -46,5 +46,5 @@ def double_cv(f: Function, draw: Draw, *, alpha: Tensor | float = -0.5) -> Tenso
     signal = f_b + lift(alpha, linear, 1) * linear  # f_k + C_k
     return (
         weigh(signal - leave_one_out(signal), draw.score)
-        - dist.pull_mean(df) * lift(alpha, df, 1)  # - alpha mean_k(G_k) dE[b]/dtheta
+        - dist.vjp_mean(df) * lift(alpha, df, 1)  # - alpha mean_k(G_k) dE[b]/dtheta
     )

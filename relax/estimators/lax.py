@@ -27,7 +27,7 @@ def lax(f: Function, draw: Draw, *, c: Surrogate) -> Result:
     Source: Grathwohl et al. (2018), equation 6 and algorithm 1.
     """
     c_b, dc = value_and_grad(c, draw.b, draw.value_shape)
-    dc_b = draw.pull_z(dc)
+    dc_b = draw.vjp_z(dc)
     grad = (
         weigh(f(draw.b) - c_b, draw.score)  # [f(b) - c(b)] d/dtheta log p(b|theta)
         + dc_b  # + d/dtheta c(b)

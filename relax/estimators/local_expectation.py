@@ -36,5 +36,5 @@ def local_expectation(f: Function, draw: Draw) -> Tensor:
         f_other = f.coordinatewise(other) if flips is None else flips(b.clone())
         change = f_other - weigh(f_b, torch.ones_like(b))
         # [f(b_d = v) - f(b)] dp(b_d = v|theta)/dtheta
-        grad = grad + draw.dist.pull_mean(change * direction)
+        grad = grad + draw.dist.vjp_mean(change * direction)
     return grad.detach()

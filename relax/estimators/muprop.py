@@ -47,7 +47,7 @@ def muprop(
     left = f_b - f_m - linear
     grad = (
         # [f(b) - f(m) - f'(m) (b - m) - B] d/dtheta log p(b|theta)
-        weigh(left - constant(baseline, draw), draw.score) + dist.pull_mean(df)  # + f'(m) dm/dtheta
+        weigh(left - constant(baseline, draw), draw.score) + dist.vjp_mean(df)  # + f'(m) dm/dtheta
     )
     error = left - baseline
     return Result(grad, objective=error * error)

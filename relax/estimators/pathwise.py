@@ -25,4 +25,4 @@ def pathwise(f: Function, draw: Draw) -> Tensor:
     Source: Kingma and Welling (2014); Grathwohl et al. (2018), equation 3.
     """
     _, df = f.value_and_grad(draw.b)
-    return draw.pull_z(df)  # d/dtheta f(b)
+    return draw.vjp_z(df)  # d/dtheta f(b)

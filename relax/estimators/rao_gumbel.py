@@ -6,7 +6,7 @@ from torch import Tensor
 
 from relax.distributions import Draw
 from relax.estimate import estimator
-from relax.estimators.st_gumbel import pull_relaxed
+from relax.estimators.st_gumbel import vjp_relaxed
 from relax.function import Function
 from relax.surrogates import lift, positive
 
@@ -15,7 +15,7 @@ from relax.surrogates import lift, positive
     unbiased=False,
     evaluations=1,
     differentiable=True,
-    needs=("relaxed", "condition", "pull_z"),
+    needs=("relaxed", "condition", "vjp_z"),
     draws="several z",
 )
 def rao_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Tensor:
@@ -28,7 +28,7 @@ def rao_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Ten
 
     Args:
         f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable.
-        dist: a distribution with `relaxed`, `condition` and a closed-form `pull_z`, or a Draw by
+        dist: a distribution with `relaxed`, `condition` and a closed-form `vjp_z`, or a Draw by
             `rx.rao_gumbel.draw`.
         lambda_: the temperature, a number or a tensor [*replicas].
         samples: K. generator: of the samples.
@@ -38,5 +38,5 @@ def rao_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Ten
     _, df = f.value_and_grad(draw.b)
     z, dist = draw.z_tilde.detach(), draw.dist
     lambda_ = lift(positive(lambda_, dist), z, 1 + draw.sampled)
-    through = pull_relaxed(dist, df.expand_as(z), z, lambda_)
-    return dist.pull_z(through, z, draw.noise.u).mean(0)  # df/db mean_m dsigma_lambda(z_m)/dtheta
+    through = vjp_relaxed(dist, df.expand_as(z), z, lambda_)
+    return dist.vjp_z(through, z, draw.noise.u).mean(0)  # df/db mean_m dsigma_lambda(z_m)/dtheta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor
 
 from relax.distributions import Draw
@@ -25,7 +27,7 @@ def rebar(
     eta: Tensor | float = 1.0,
     lambda_: Tensor | float = 0.5,
     relaxation: str = "sigmoid",
-) -> Tensor | Result:
+) -> Result:
     """REBAR: RELAX with c(z) = eta f(sigma_lambda(z)).
 
     Unbiased for every eta and lambda, which are phi. f is evaluated at b and, where it must be
@@ -34,7 +36,8 @@ def rebar(
     Args:
         f: [..., *batch, *event] -> [..., *batch], at b and at relaxed values; differentiable.
         dist: a distribution with `condition` and `relaxed`, or a Draw.
-        eta, lambda_: scale and temperature, numbers or tensors [*replicas].
+        eta, lambda_: scale and temperature, numbers or tensors [*replicas]; phi where they
+            require a gradient.
         relaxation: "sigmoid" is sigma(z / lambda) (softmax for a Categorical), as in Grathwohl et
             al.; "tucker" is sigma(z / lambda + theta lambda / (lambda + 1)) for a Bernoulli, as in
             Tucker et al., which approaches MuProp at high temperature.
@@ -47,4 +50,8 @@ def rebar(
     3.3.
     """
     c = relaxed(f.function, draw.dist, eta, lambda_, relaxation, name="rebar")
-    return relax.equation(f, draw, c=c)
+    result = cast(Result, relax.equation(f, draw, c=c))
+    if any(isinstance(x, Tensor) and x.requires_grad for x in (eta, lambda_)):
+        return result
+    control = result.control and result.control._replace(learnable=False)
+    return Result(result.grad.detach(), control=control)

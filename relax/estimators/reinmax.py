@@ -9,7 +9,7 @@ from relax.estimate import estimator
 from relax.function import Function
 
 
-@estimator(unbiased=False, evaluations=1, differentiable=True, needs=("mean", "pull_mean"))
+@estimator(unbiased=False, evaluations=1, differentiable=True, needs=("mean", "vjp_mean"))
 def reinmax(f: Function, draw: Draw) -> Tensor:
     """ReinMax.
 
@@ -20,7 +20,7 @@ def reinmax(f: Function, draw: Draw) -> Tensor:
 
     Args:
         f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable.
-        dist: a distribution with `mean` and a closed-form `pull_mean`, or a Draw.
+        dist: a distribution with `mean` and a closed-form `vjp_mean`, or a Draw.
         samples: K. generator: of the samples.
 
     Source: Liu et al., "Bridging discrete and backpropagation" (2023).
@@ -28,6 +28,6 @@ def reinmax(f: Function, draw: Draw) -> Tensor:
     _, df = f.value_and_grad(draw.b)
     halfway = (draw.dist.mean().detach() + draw.b) / 2
     return (
-        2 * draw.dist.pull_mean(df, halfway)  # 2 df/db J((p + b) / 2)
-        - draw.dist.pull_mean(df) / 2  # - 1/2 df/db J(p)
+        2 * draw.dist.vjp_mean(df, halfway)  # 2 df/db J((p + b) / 2)
+        - draw.dist.vjp_mean(df) / 2  # - 1/2 df/db J(p)
     )

@@ -1,4 +1,4 @@
-"""Straight-through Gumbel-softmax: f's derivative at b, passed on through the relaxed b."""
+"""Straight-through Gumbel-softmax: f's derivative at b, carried through the relaxed b."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def st_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Tens
     z = draw.z.detach()
     _, df = f.value_and_grad(draw.b)
     lambda_ = lift(positive(lambda_, draw.dist), z, draw.sampled)
-    return draw.pull_z(pull_relaxed(draw.dist, df, z, lambda_))  # df/db dsigma_lambda(z)/dtheta
+    return draw.vjp_z(vjp_relaxed(draw.dist, df, z, lambda_))  # df/db dsigma_lambda(z)/dtheta
 
 
-def pull_relaxed(dist: Distribution, df: Tensor, z: Tensor, lambda_: Tensor | float) -> Tensor:
+def vjp_relaxed(dist: Distribution, df: Tensor, z: Tensor, lambda_: Tensor | float) -> Tensor:
     """df dsigma_lambda(z)/dz, a constant."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()

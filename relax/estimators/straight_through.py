@@ -1,4 +1,4 @@
-"""Straight-through: the derivative of f at the hard b, passed on as if b were its own mean."""
+"""Straight-through: the derivative of f at the hard b, used as if b were its mean."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def straight_through(f: Function, draw: Draw) -> Tensor:
     Source: Bengio, Leonard and Courville (2013).
     """
     _, df = f.value_and_grad(draw.b)
-    return draw.dist.pull_mean(df)  # df/db dE[b]/dtheta
+    return draw.dist.vjp_mean(df)  # df/db dE[b]/dtheta

@@ -14,8 +14,8 @@ LARGE = 2**12  # a parameter with this many numbers per replica gets a kernel ca
 class Optimizer:
     """What Adam and RMSprop share: parameters [R, ...] and a learning rate, a float or [R].
 
-    torch.optim takes one rate for all. A step here works on whole lists of tensors, and nothing is
-    read back from the device, so that it can be captured in a CUDA graph.
+    torch.optim takes one rate for all replicas. A step works on whole lists of tensors and reads
+    nothing back from the device, so that it can be captured in a CUDA graph.
 
     Raises ValueError for no parameters, a negative rate, or rates that do not fit.
     """
@@ -73,7 +73,7 @@ class Optimizer:
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015), one learning rate per replica, by torch's fused kernel.
 
-    Large parameters are moved in place, the small ones together (`_Pack`).
+    Large parameters get a kernel call each; small ones are packed and updated together (`_Pack`).
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Adam(Optimizer):
             self._in_place([params, large, m[:count], v[:count]])
         for pack, m_pack, v_pack in zip(self._packs, m[count:], v[count:], strict=True):
             pack.gather(grads)
-            self._kernel([[pack.moved], [pack.grads], [m_pack], [v_pack]], 1.0)
+            self._kernel([[pack.step], [pack.grads], [m_pack], [v_pack]], 1.0)
             pack.apply(self._rates)
 
     def _in_place(self, lists: list[list[Tensor]]) -> None:
@@ -143,24 +143,24 @@ class Adam(Optimizer):
 
 
 def _is_large(p: Tensor) -> bool:
-    """Whether a call for the parameter costs less than moving its numbers to and fro."""
+    """Whether a separate kernel call costs less than copying the parameter to a pack and back."""
     return p.ndim > 0 and p[0].numel() >= LARGE and (p.is_cuda or p[0].numel() % VECTOR == 0)
 
 
 class _Pack:
-    """The small parameters of an optimiser side by side, [R, numbers], for one call of a kernel.
+    """The small parameters of an optimiser side by side, [R, numbers], for one kernel call.
 
-    On a CPU the kernel rounds the numbers that do not fill a vector register in another way. So
-    every row is padded to whole registers: a replica then equals the run alone bit for bit.
+    On a CPU the kernel rounds the numbers that do not fill a vector register differently. Every row
+    is padded to whole registers, so that a replica equals the run alone bit for bit.
     """
 
     def __init__(self, params: list[Tensor], indices: list[int]) -> None:
         self.indices, self.params = indices, [params[i] for i in indices]
         self.grads, self._grads = self._side_by_side()
-        self.moved, self._moved = self._side_by_side()
+        self.step, self._step = self._side_by_side()
 
     def _side_by_side(self) -> tuple[Tensor, list[Tensor]]:
-        """Zeros [R, numbers], and the part of every parameter in its shape."""
+        """Zeros [R, numbers], and views of them in the shapes of the parameters."""
         first = self.params[0]
         rows = len(first) if first.ndim else 1
         sizes = [p.numel() // rows for p in self.params]
@@ -170,13 +170,13 @@ class _Pack:
         return whole, [part.view(p.shape) for part, p in parts]
 
     def gather(self, grads: list[Tensor]) -> None:
-        """Copy the gradients in and forget the last step."""
+        """Copy the gradients in and reset the step to zero."""
         torch._foreach_copy_(self._grads, [grads[i] for i in self.indices])
-        self.moved.zero_()
+        self.step.zero_()
 
     def apply(self, rates: list[Tensor]) -> None:
         """Add the step to the parameters, times each replica's rate."""
-        torch._foreach_addcmul_(self.params, self._moved, [rates[i] for i in self.indices])
+        torch._foreach_addcmul_(self.params, self._step, [rates[i] for i in self.indices])
 
 
 class RMSprop(Optimizer):
