@@ -1,5 +1,7 @@
 """What is measured on a VAE: bounds in chunks, variances over draws, the terms of RELAX."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,33 @@ def test_variances_are_torchs_over_stacked_draws(float64, name, own):
             p.grad = None
     torch.testing.assert_close(found["logits"], torch.stack(logits).var(0).sum(-1).mean(-1))
     torch.testing.assert_close(found["weights"], torch.stack(weights).var(0).sum(-1))
+
+
+def test_bounds_against_enumeration(float64):
+    vae, x = make("linear2", "reinforce", 1, 3, 4).vae, batch(1, 1, 4)[0]
+    outcomes = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)))
+    b1, b2 = (b[:, None, None] for b in outcomes.chunk(2, dim=1))
+    wide = x.expand(64, 1, 1, 4)
+    sample = vae.score(wide, [b1, b2], [vae.encode(0, wide), vae.encode(1, b1)])
+    q = sum(sample.log_q).exp()
+    elbo, log_p = (q * sample.f).sum(), -torch.logsumexp(sum(sample.log_p) + sample.log_prior, 0)
+    many = x.expand(40_000, 4)
+    found = evaluate.negative_elbo(vae, many, stream(1))
+    torch.testing.assert_close(found[0], elbo, atol=0.05, rtol=0)
+    tight = evaluate.negative_iwae(vae, x.expand(200, 4), stream(1), 2_000)
+    torch.testing.assert_close(tight.squeeze(), log_p.squeeze(), atol=0.02, rtol=0)
+    one = evaluate.negative_iwae(vae, many, stream(1), 1)
+    torch.testing.assert_close(one, found, atol=0.05, rtol=0)
+
+
+def test_relax_varies_less_than_reinforce():
+    x = batch(2, BATCH)
+    found = {
+        name: evaluate.gradient_variance(make("linear1", name), x, stream(2), 200)
+        for name in ("reinforce", "rebar")
+    }
+    for what in ("logits", "weights"):
+        assert (found["rebar"][what] < found["reinforce"][what]).all()
 
 
 # ---- all estimators at the same weights ----

@@ -10,13 +10,22 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+import relax as rx
 from experiments.vae import data
 from experiments.vae.config import SETTINGS, Vae
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import METHODS, ControlVariates, hard_pass
 from experiments.vae.models import VAE
 from relax.replicas import Streams
+from tests import reference
 
 PIXELS, LATENTS, BATCH = 9, 4, 3
+FORMS = [  # of the control variate: estimator, settings
+    ("rebar", {}),
+    ("rebar", {"relaxation": "tucker"}),
+    ("relax", {}),
+    ("relax", {"depth": 3, "relaxation": "tucker"}),
+    ("relax", {"with_f": False}),
+]
 
 
 def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **settings):
@@ -97,6 +106,28 @@ def sure_latents(vae: VAE, x: Tensor) -> list[Tensor]:
         below = (vae.encode(k, below) > 0).to(x.dtype)
         latents.append(below[0])
     return latents
+
+
+def double_backward(
+    method: ControlVariates, x: Tensor, noise: list[rx.Noise], direct: bool = True
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The gradients of the model's parameters and of phi by `tests.reference.relax`.
+
+    direct: let c(z) and c(z~) depend on the layer's logits beside z. With coupled noise that
+    cancels, otherwise it has mean zero and only adds noise.
+    """
+    draws, sample = hard_pass(method.vae, x, noise)
+    f_b, thetas, rows, grads = sample.f, sample.logits, x.shape[1], []
+    for k, draw in enumerate(draws):
+        c = method.surrogate(k, x, sample, noise)
+        if direct:
+            c.logits = thetas[: k + 1]
+        grads.append(reference.relax(lambda b: f_b, draw, c))
+    objective = sum(g.square().sum() for g in grads) / rows
+    phi = torch.autograd.grad(objective, method.phi(), retain_graph=True)
+    weights = [None, *(g.detach() / rows for g in grads)]
+    model = torch.autograd.grad([f_b.sum() / rows, *thetas], list(method.vae.parameters()), weights)
+    return list(model), list(phi)
 
 
 def metrics(settings: Vae, case: str, name: str) -> list[dict[str, str]]:

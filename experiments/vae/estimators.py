@@ -17,7 +17,7 @@ import relax as rx
 from experiments.vae.config import Concrete, MuProp, Nvil, RaoRelax, Rebar, Relax
 from experiments.vae.models import VAE, Sample
 from experiments.vae.networks import Network
-from experiments.vae.surrogate import OfBits, Residual, Surrogate
+from experiments.vae.surrogate import Residual, Surrogate
 
 Noises = list[rx.Noise]
 
@@ -116,10 +116,7 @@ class WithBaseline(Method):
         """f with means in place of samples from this layer up."""
         latents = [*sample.latents[:layer], m]
         logits = [a.detach() for a in sample.logits[: layer + 1]]
-        for k in range(layer + 1, self.vae.depth):
-            logits.append(self.vae.encode(k, latents[-1]))
-            latents.append(torch.sigmoid(logits[k]))
-        return self.vae.score(x, latents, logits).f
+        return self.vae.complete(x, latents, logits, lambda _, a: torch.sigmoid(a)).f
 
 
 class Reparameterized(Method):
@@ -235,7 +232,7 @@ class RaoRelaxed(Method):
             rx.rao_relax(
                 f_b,
                 draw,
-                c=OfBits(self.vae, k, x, sample, noise, self.scales),
+                c=Surrogate(self.vae, k, x, sample, noise, self.scales).f,
                 eta=self.scales[k].eta,
                 lambda_=self.scales[k].lambda_,
                 gamma=self.gammas[k],

@@ -74,15 +74,15 @@ def residual_share(
     The variances are over `draws` samples of z, averaged over the batch x [R, B, pixels].
     """
     shares = []
-    for layer, residual in enumerate(method.residuals):
+    for layer in range(len(method.residuals)):
         r, total = [], []
         for _ in range(draws):
             noise = method.noise(x.shape[1], streams)
             drawn, sample = hard_pass(method.vae, x, noise)
             c = method.surrogate(layer, x, sample, noise)
             z = drawn[layer].z
-            r.append(residual(z, c.context(), c.temperature(layer)))
-            total.append(r[-1] + c.relaxed_f_and_grad(z)[0] if c.with_f else r[-1])
+            r.append(c.r(z))
+            total.append(r[-1] + c.relaxed_f(z) if c.with_f else r[-1])
         r_variance, variance = (torch.stack(values).var(0).mean(-1) for values in (r, total))
         shares.append(r_variance / variance)
     return shares

@@ -8,11 +8,10 @@ image logits get logit(mean(x)) added; the prior's logits are learned. (Appendix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import gcd
-from operator import add, mul
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +32,8 @@ MODELS = {  # name -> stochastic layers, hidden tanh layers of each map
 class Sample:
     """One pass through the model: latents b_1..b_L, their logits under q, and the ELBO's terms.
 
-    log_q[l] = log q(b_l|b_{l-1}), log_p[l] = log p(b_{l-1}|b_l) with b_0 = x;
-    log_prior = log p(b_L).
+    log_q: log q(b_l|b_{l-1}), log_p: log p(b_{l-1}|b_l) with b_0 = x, one per layer;
+    log_prior: log p(b_L).
     """
 
     latents: list[Tensor]
@@ -95,12 +94,36 @@ class VAE(nn.Module):
         logits = self.decoder[layer](2 * above - 1)
         return logits + self.offset if layer == 0 else logits
 
-    def score(self, x: Tensor, latents: list[Tensor], logits: list[Tensor]) -> Sample:
-        """The ELBO's terms of latents that were drawn from (or relaxed around) these logits."""
-        log_q = [log_prob(b, a) for b, a in zip(latents, logits, strict=True)]
-        below = [x, *latents[:-1]]
-        log_p = [log_prob(below[k], self.decode(k, latents[k])) for k in range(self.depth)]
+    def score(
+        self, x: Tensor, latents: list[Tensor], logits: list[Tensor], first: int = 0
+    ) -> Sample:
+        """The ELBO's terms at latents that were drawn from, or relaxed around, these logits.
+
+        first: leave out the terms of the layers below this one.
+        """
+        below, layers = [x, *latents], range(first, self.depth)
+        log_q = [log_prob(latents[k], logits[k]) for k in layers]
+        log_p = [log_prob(below[k], self.decode(k, latents[k])) for k in layers]
         return Sample(latents, logits, log_q, log_p, log_prob(latents[-1], self.prior))
+
+    def complete(
+        self,
+        x: Tensor,
+        latents: list[Tensor],
+        logits: list[Tensor],
+        above: Callable[[int, Tensor], Tensor],
+        first: int = 0,
+    ) -> Sample:
+        """Continue a pass from the latents of the lower layers to the top, and score it.
+
+        above: (layer, its logits) -> its latents, for the layers that `latents` does not have.
+        first: as in `score`.
+        """
+        latents, logits = [*latents], [*logits]
+        for layer in range(len(latents), self.depth):
+            logits.append(self.encode(layer, latents[-1]))
+            latents.append(above(layer, logits[layer]))
+        return self.score(x, latents, logits, first)
 
     def generate(self, top: Tensor, uniform: list[Tensor]) -> Tensor:
         """Image probabilities from a draw of b_L down, given uniform noise for the layers below."""
@@ -112,38 +135,6 @@ class VAE(nn.Module):
 
 def log_prob(b: Tensor, logits: Tensor) -> Tensor:
     """log p(b | logits) of the joint event, the last axis summed; b may be relaxed."""
-    if logits.shape != b.shape:  # the prior's, the same for every row
+    if logits.shape != b.shape:  # the prior's logits, which all rows share
         return rx.Bernoulli(logits, validate=False).log_prob(b).sum(-1)
-    if torch.compiler.is_compiling():
-        return OnePass.apply(b, logits)[0]
     return -binary_cross_entropy_with_logits(logits, b, reduction="none").sum(-1)
-
-
-def log_prob_and_slope(b: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(b | logits) and its derivative in the logits."""
-    if torch.compiler.is_compiling():
-        return OnePass.apply(b, logits)
-    return log_prob(b, logits), b - torch.sigmoid(logits)
-
-
-class OnePass(torch.autograd.Function):
-    """`log_prob_and_slope` for torch.compile: one exponential a bit, a logarithm for several.
-
-    log p = sum_d b_d y_d - max(y_d, 0) - log(1 + e_d) with e = exp(-|y|), where the last sum is
-    taken as the logarithm of products of up to 16 factors, each between 1 and 2.
-    """
-
-    @staticmethod
-    def forward(ctx, b: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        e = torch.exp(-logits.abs())
-        factors = (1 + e).unflatten(-1, (gcd(b.shape[-1], 16), -1)).unbind(-2)
-        linear = b * logits - torch.relu(logits)
-        slope = b - torch.where(logits > 0, 1.0, e) / (1 + e)
-        ctx.save_for_backward(b, logits, slope)
-        return linear.sum(-1) - reduce(mul, factors).log().sum(-1), slope
-
-    @staticmethod
-    def backward(ctx, grad: Tensor, grad_slope: Tensor) -> tuple[Tensor, Tensor]:
-        b, logits, slope = ctx.saved_tensors
-        p, grad = b - slope, grad.unsqueeze(-1)
-        return grad * logits + grad_slope, grad * slope - grad_slope * p * (1 - p)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 import relax as rx
 from experiments.run import accelerate
 from experiments.vae.estimators import Method, Noises
-from relax.objectives import weighted
 from relax.replicas import Adam
 
 
@@ -25,7 +23,6 @@ class Step:
         self.model = Adam(method.vae.parameters(), lr, betas)
         phi = method.phi()
         self.phi = Adam(phi, lr * method.settings.lr_factor, betas) if phi else None
-        self.params = [*self.model.params, *phi]
         self.differentiate = accelerate.compiled(self.backward) if compiled else self.backward
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:
@@ -40,18 +37,9 @@ class Step:
         return mean_f
 
     def backward(self, x: Tensor, noise: Noises) -> Tensor:
-        """Fill .grad in one backward pass, where `rx.backward` makes two; the mean of f(b), [R].
-
-        That is right here because nothing but phi stands behind the objective, and phi behind
-        nothing else: c is made of constants and phi. A test compares.
-        """
+        """Fill .grad of the model and of phi; the mean of f(b), [R]."""
         estimates = self.method.estimates(x, noise)
-        outputs, weights = map(list, zip(*weighted(estimates), strict=True))
-        if self.phi is not None:
-            outputs, weights = [*outputs, rx.variance_objective(estimates)], [*weights, None]
-        grads = torch.autograd.grad(outputs, self.params, weights)
-        for p, grad in zip(self.params, grads, strict=True):
-            p.grad = grad
+        rx.backward(estimates, self.method.phi())
         return estimates[0].value.detach().mean(-1)
 
     def zero_grad(self) -> None:
