@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import relax as rx
 from experiments.vae.config import Concrete, MuProp, Nvil, RaoRelax, Rebar, Relax
 from experiments.vae.models import VAE, Sample
-from experiments.vae.networks import Network
 from experiments.vae.surrogate import Residual, Surrogate
+from relax.replicas import MLP
 
 Noises = list[rx.Noise]
 
@@ -96,7 +96,7 @@ class WithBaseline(Method):
         pixels, latents = len(vae.mean), vae.prior.shape[-1]
         widths = [pixels] + [latents] * (vae.depth - 1)
         self.baselines = nn.ModuleList(
-            Network([n, settings.hidden, 1], "tanh", len(generators), generators) for n in widths
+            MLP([n, settings.hidden, 1], "tanh", len(generators), generators) for n in widths
         )
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:

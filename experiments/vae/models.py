@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import relax as rx
 from experiments.run.errors import UserError
-from experiments.vae.networks import Network
+from relax.replicas import MLP
 
 MODELS = {  # name -> stochastic layers, hidden tanh layers of each map
     "linear1": (1, 0),
@@ -66,8 +66,8 @@ class VAE(nn.Module):
         replicas, pixels = len(generators), len(mean)
         inner = [hidden] * depth
 
-        def network(n_in: int, n_out: int) -> Network:
-            return Network([n_in, *inner, n_out], "tanh", replicas, generators)
+        def network(n_in: int, n_out: int) -> MLP:
+            return MLP([n_in, *inner, n_out], "tanh", replicas, generators)
 
         widths = [pixels] + [latents] * layers
         pairs = list(zip(widths[:-1], widths[1:], strict=True))

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 import relax as rx
 from experiments.vae.models import VAE, Sample
-from experiments.vae.networks import Network
-from relax.replicas import Linear, uniform_weights
+from relax.replicas import MLP, Linear
 
 
 class Residual(nn.Module):
     """r_l: ReLU layers on [x - mean, z_l, 2b_1 - 1, ..., 2b_{l-1} - 1] -> one number per row.
 
-    The first layer's weights are kept in two parts, because r is differentiated in z_l alone.
+    The first layer is kept in two parts, which start as one layer: `context` is applied once per
+    batch and `of_z` is differentiated in z_l.
 
     inputs: what r_l sees beside the layers below: "z" or "sigma" (2 sigma(z / lambda) - 1), "x".
         An input that is left out is replaced by zeros. With "x" alone r_l is a learned baseline.
@@ -44,12 +44,10 @@ class Residual(nn.Module):
         self.inputs = tuple(inputs)
         self.sees_z = "z" in inputs or "sigma" in inputs
         self.context = Linear(context, hidden, replicas, "zeros")
-        self.of_z = Network([latents, *[hidden] * depth, 1], "relu", replicas, generators)
-        fan_in = context + latents
-        bound = (6 / (fan_in + hidden)) ** 0.5  # Glorot for the two parts as the one layer they are
-        joint = uniform_weights((fan_in, hidden), bound, replicas, generators)
-        self.context.weight = nn.Parameter(joint[:, :context].clone())
-        self.of_z.layers[0].weight = nn.Parameter(joint[:, context:].clone())
+        self.of_z = MLP([latents, *[hidden] * depth, 1], "relu", replicas, generators)
+        whole = Linear(context + latents, hidden, replicas, generator=generators).weight.detach()
+        self.context.weight = nn.Parameter(whole[:, :context].clone())
+        self.of_z.layers[0].weight = nn.Parameter(whole[:, context:].clone())
 
     def forward(self, z: Tensor, context: Tensor, lambda_: Tensor) -> Tensor:
         """r_l(z) [..., R, B] for z [..., R, B, D]."""
