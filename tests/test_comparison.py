@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import relax as rx
-from experiments.compare import contestants, race
 from experiments.compare import measure as compare
+from experiments.compare import problems, race, settings
 from experiments.vae import data
 from tests.test_layer import small
 
@@ -28,13 +28,13 @@ def listed(grads):
 
 def problem(rows=3):
     dist = rx.Bernoulli(torch.zeros(rows, 2))
-    return compare.Toy(dist, lambda b: b.sum(-1))
+    return problems.Toy(dist, lambda b: b.sum(-1))
 
 
 def test_variance_mean_and_evaluations_are_those_of_the_estimates():
     """Ten estimates for three rows of two coordinates, with a mean far from 0."""
     grads = 5 + torch.randn(10, 3, 2, generator=torch.Generator().manual_seed(0))
-    bench = contestants.Bench(problem())
+    bench = settings.Bench(problem())
     found = compare.measure(bench, listed(grads), 10, torch.Generator())
     plain = grads.double().numpy()
     assert found.variance == pytest.approx(plain.var(0, ddof=1).sum(-1).mean(), rel=1e-9)
@@ -59,11 +59,11 @@ def test_own_variants_are_unbiased_away_from_one_half(float64, name):
     def f(b):
         return torch.sin(3 * b.sum(-1)) + b.prod(-1)
 
-    toy = compare.Toy(rx.Bernoulli(torch.tensor([[1.3, -0.8]])), f)
-    bench = contestants.Bench(toy)
-    made = contestants.CONTESTANTS[name].make(bench)
+    toy = problems.Toy(rx.Bernoulli(torch.tensor([[1.3, -0.8]])), f)
+    bench = settings.Bench(toy)
+    made = settings.SETTINGS[name].build(bench)
     found = compare.measure(bench, made, 100_000, torch.Generator().manual_seed(1), copies=10_000)
-    z = (found.mean - compare.exact(toy)) / found.variance_of_mean.sqrt()
+    z = (found.mean - toy.exact()) / found.variance_of_mean.sqrt()
     assert z.abs().max() < 5
 
 
@@ -80,7 +80,7 @@ def test_a_race_s_curve_is_the_mean_of_f_since_the_last_point(monkeypatch):
     monkeypatch.setattr(rx, "backward", noting)
     _, x = small("linear1", 9, 4, 40)
     images = data.Images("random", x, x, x, x.mean(0), 3)
-    curve = race.race("linear1", images, contestants.CONTESTANTS["rloo-2"], 6.0, points=3, batch=8)
+    curve = race.race("linear1", images, settings.SETTINGS["rloo-2"], 6.0, points=3, batch=8)
     assert [(point.seconds, point.steps) for point in curve] == [(2, 2), (4, 4), (6, 6)]
     wanted = np.array(values).reshape(3, 2).mean(1)
     assert [point.train for point in curve] == pytest.approx(wanted, rel=1e-6)
@@ -95,3 +95,18 @@ def test_flips_know_the_prior(float64):
     b = torch.randint(2, (5, 4), generator=torch.Generator().manual_seed(1)).double()
     turned = torch.cat([1 - b[:, :1], b[:, 1:]], 1)
     torch.testing.assert_close(layer.flips(b)[:, 0], layer.f(turned))
+
+
+def test_the_variance_of_the_weights_gradient_is_torchs_over_draws(float64):
+    vae, x = small("linear1", 9, 4, 5)
+    weights = list(vae.encoder.parameters())
+    layer = problems.Layer(vae, 0, x, torch.Generator().manual_seed(0), attached=True)
+    setting, bench = settings.SETTINGS["reinforce"], settings.Bench(layer)
+    generator = torch.Generator()
+    made = setting.build(bench)
+    found = compare.measure(bench, made, 7, generator.manual_seed(1), weights=weights)
+    estimates, plain = generator.manual_seed(1), []
+    for _ in range(7):
+        est = rx.reinforce(layer.f, layer.dist, generator=estimates)
+        plain.append(torch.cat([g.flatten() for g in rx.gradients(est, weights)]))
+    assert found.weights == pytest.approx(float(torch.stack(plain).var(0).sum()), rel=1e-9)

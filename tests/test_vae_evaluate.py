@@ -1,14 +1,11 @@
-"""What is measured on a VAE: bounds in chunks, variances over draws, the terms of RELAX."""
+"""What is measured on a VAE: bounds in chunks, variances over draws."""
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 
 import relax as rx
-from experiments.run.files import read_table
-from experiments.vae import compare as comparison
 from experiments.vae import evaluate
 from tests.vaes import BATCH, batch, certain, make, negative_elbo, stream, sure_latents
 
@@ -79,60 +76,3 @@ def test_relax_varies_less_than_reinforce():
     }
     for what in ("logits", "weights"):
         assert (found["rebar"][what] < found["reinforce"][what]).all()
-
-
-# ---- all estimators at the same weights ----
-
-
-@pytest.fixture
-def few(monkeypatch):
-    for name, value in (("FIT", 3), ("ROWS", 40), ("ROUNDS", 2)):
-        monkeypatch.setattr(comparison, name, value)
-
-
-def test_the_terms_of_relax_add_up(few):
-    """f's score minus c's score plus the reparameterized c, in units of the first's deviation."""
-    method = make("linear1", "relax", 1)
-    terms = comparison.terms(method, batch(1)[0, 0])
-    total = terms["reinforce_f"] - terms["reinforce_c"] + terms["reparam_c"]
-    torch.testing.assert_close(total, terms["total"], rtol=1e-4, atol=1e-4)
-    assert len(total) == 80
-    assert terms["reinforce_f"].std().item() == pytest.approx(1)
-    assert terms["total"].std() < 0.9  # the control variate works
-
-
-def test_the_score_terms_are_the_score_times_f_and_times_c(float64):
-    method, x = make("linear1", "relax", 1), batch(1, 50)
-    score_f, score_c, _, _ = comparison.draw_terms(method, x, stream(1))
-    (noise,) = method.noise(50, stream(1))
-    logits = method.vae.encode(0, x)
-    z = logits + torch.logit(noise.u)
-    b = (z > 0).double()
-    f = negative_elbo(method.vae, x[0], [b[0]])
-    torch.testing.assert_close(score_f, f[:, None] * (b - torch.sigmoid(logits))[0])
-    # c has one value per row: it is the same in every unit
-    c = score_c / (b - torch.sigmoid(logits))[0]
-    torch.testing.assert_close(c, c[:, :1].expand_as(c))
-    assert (c[:, 0] - f).abs().max() < 60 and not torch.allclose(c[:, 0], f)
-
-
-def test_the_table_of_terms_holds_their_variances(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    draws = {name: k * torch.randn(500, generator=generator) for name, k in (("a", 1), ("b", 0.2))}
-    comparison.write_terms({k: v.double() for k, v in draws.items()}, tmp_path)
-    table = read_table(tmp_path / "terms_variance.csv")
-    for row, values in enumerate(draws.values()):
-        variance = np.var(values.numpy(), ddof=1)
-        assert table["variance"][row] == pytest.approx(variance, rel=1e-3)
-        assert table["log_variance"][row] == pytest.approx(np.log(variance), abs=1e-3)
-
-
-def test_fitting_phi_leaves_the_model_alone(few, tmp_path):
-    from experiments.vae import data
-
-    images = data.load("digits").to(torch.device("cpu"))
-    vae = make("linear1", "reinforce", 1, pixels=64).vae
-    before = [p.clone() for p in vae.parameters()]
-    method = comparison.fitted(vae, "rebar", {}, images, BATCH)
-    assert all(torch.equal(p, q) for p, q in zip(vae.parameters(), before, strict=True))
-    assert method.scales[0].eta.item() != 1.0

@@ -1,4 +1,4 @@
-"""The same time for every estimator: one-layer VAEs trained side by side on the clock."""
+"""Training curves of one-layer VAEs at equal CPU time, one per estimator."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 import torch
 
 import relax as rx
-from experiments.compare.contestants import Bench, Contestant
-from experiments.compare.layer import Layer
+from experiments.compare.problems import Layer, batches
+from experiments.compare.settings import Bench, Setting
 from experiments.vae.data import Images
 from experiments.vae.models import VAE
 from relax.replicas import Adam
 
 
 class Point(NamedTuple):
-    """`train`: the mean of -ELBO over the steps since the last point, as training saw it."""
+    """train: the mean of -ELBO over the training steps since the last point."""
 
     seconds: float
     steps: int
@@ -26,20 +26,23 @@ class Point(NamedTuple):
 def race(
     model: str,
     images: Images,
-    contestant: Contestant,
+    setting: Setting,
     seconds: float,
     points: int = 24,
     batch: int = 24,
     lr: float = 1e-3,
     seed: int = 0,
 ) -> list[Point]:
-    """Train for `seconds` of this process's CPU time, phi included; the same start and images."""
+    """Train for `seconds` of this process's CPU time, phi included.
+
+    Every setting starts from the same weights and gets the same images.
+    """
     torch.manual_seed(seed)  # phi's networks
     start, order, noise = (torch.Generator().manual_seed(3 * seed + k) for k in range(3))
     vae = VAE(model, images.mean.float(), generators=[start])
     stream = batches(images, batch, order)
     bench = Bench(Layer(vae, 0, next(stream), noise, attached=True))
-    estimator, phi = contestant.make(bench)
+    estimator, phi = setting.build(bench)
     optimisers = [Adam(vae.parameters(), lr)] + ([Adam(phi, lr)] if phi else [])
     curve, total, since, steps, used = [], 0.0, 0, 0, 0.0
     while used < seconds:
@@ -57,10 +60,3 @@ def race(
             curve.append(Point(used, steps, total / since))
             total, since = 0.0, 0
     return curve
-
-
-def batches(images: Images, batch: int, generator: torch.Generator):
-    """Random batches [B, pixels], binarized anew where the images are intensities."""
-    while True:
-        x = images.train[torch.randint(len(images.train), (batch,), generator=generator)]
-        yield (torch.rand(x.shape, generator=generator) < x).to(x.dtype) if images.dynamic else x

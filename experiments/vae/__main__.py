@@ -10,7 +10,6 @@ from experiments.run import ranks
 from experiments.run.config import launch, register, run_path
 from experiments.run.processes import side_by_side
 from experiments.vae import data
-from experiments.vae.compare import compare
 from experiments.vae.config import SETTINGS, Vae
 from experiments.vae.plan import plan, seconds
 from experiments.vae.results import export, results_path
@@ -26,14 +25,10 @@ BANNER = """
 
 
 def run(config: Vae) -> None:
-    """Train the chosen estimators side by side and write their results, or compare them."""
+    """Train the chosen estimators side by side and write their results."""
     # A weight that decays to nothing ends in denormal numbers, ten times as slow as others.
     torch.set_flush_denormal(True)
     images = find_images(config)
-    if config.mode == "variance":
-        ranks.alone("mode=variance")
-        compare(config, images)
-        return
     costs = {name: seconds(config, name, images) for name in config.estimators}
     print(plan(config, images, costs), flush=True)
     names = sorted(costs, key=lambda name: -costs[name])

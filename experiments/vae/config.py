@@ -120,7 +120,6 @@ class Data:
 class Vae(Experiment):
     """experiments.vae: discrete VAEs on binary images."""
 
-    mode: str = "train"  # train | variance: all estimators at the weights of a RELAX run
     data: Data = field(default_factory=Data)
     model: str = "linear1"
     latents: int = 200
@@ -144,7 +143,6 @@ class Vae(Experiment):
 
         known(self.model, MODELS, "model")
         known(self.graph, GRAPH, "graph")
-        known(self.mode, ("train", "variance"), "mode")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, SETTINGS, "estimator of the VAE")

@@ -71,7 +71,6 @@ def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
     """The estimator's run folder; what is measured beside training may change on resuming."""
     plain = settings(config, name, config.own(name))
     plain["data"] = {"name": images.name, "binarization": config.data.binarization}
-    del plain["mode"]
     free = ("steps", "epochs", "iwae_samples", "pictures")
     path = ranks.shard(run_path(config, "vae", config.case(images), name))
     return RunFolder(path, plain, free, config.fresh, config.save_every)

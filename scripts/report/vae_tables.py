@@ -217,7 +217,7 @@ def title(case: str) -> str:
 
 
 def same_weights(results: Results) -> str:
-    run = "python -m experiments.vae preset=vae/variance"
+    run = "python -m experiments.compare --only same-weights"
     place, stem = "vae/variance/mnist-linear1", "vae-variance-mnist-linear1"
     parts = [
         "### Variances at the same weights, and the histogram of the estimator's terms\n",

@@ -1,0 +1,151 @@
+"""What estimators are compared on: toys with an exact gradient, and layers of trained VAEs.
+
+A problem has `dist` (rows of logits), `f(b)`, `relaxed(h, lambda_)` (a smooth relaxation of f; f
+itself where `smooth`) and `redraw()` (new noise inside f, where f has noise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+import relax as rx
+from experiments.vae.data import Images
+from experiments.vae.models import VAE
+
+CHUNK = 2**18  # numbers at once where flips go through the decoder: what a cache holds
+
+
+@dataclass
+class Toy:
+    """One row of logits and an f whose exact gradient is known by enumeration."""
+
+    dist: Any
+    f: Callable[[Tensor], Tensor]
+    smooth = True
+
+    def relaxed(self, h: Tensor, lambda_: Tensor | float = 0.1) -> Tensor:
+        return self.f(h)
+
+    def redraw(self) -> None:
+        """f has no noise."""
+
+    def exact(self) -> Tensor:
+        """The exact gradient."""
+        return rx.exact_gradient(self.f, self.dist)
+
+
+def bernoulli_toy(t: float = 0.499) -> Toy:
+    """The paper's toy, (b - t)^2, at theta = 1/2."""
+    return Toy(rx.Bernoulli(torch.zeros(1, 1)), lambda b: (b - t).square().squeeze(-1))
+
+
+def categorical_toy(t: float = 0.499) -> Toy:
+    """Four classes with values 0, 1/3, 2/3 and 1: (value - t)^2."""
+    values = torch.linspace(0, 1, 4)
+    logits = torch.tensor([[0.4, -0.3, 0.1, -0.6]])
+    return Toy(rx.Categorical(logits), lambda b: (b @ values - t).square())
+
+
+class Layer:
+    """One layer of a VAE with one replica on images x, with everything else fixed.
+
+        f(b_l) = -ELBO with b_1 .. b_{l-1} fixed and b_{l+1} .. b_L drawn from fixed noise
+
+    So the gradient of E[f] in the layer's logits can be estimated by every estimator of relax/,
+    also by those that no training step uses, such as local expectations.
+
+    Args:
+        layer: l, counted from 0. x: [B, pixels]. generator: of all noise.
+        attached: leave the layer's logits attached to the encoder. f still leaves out the direct
+            derivative of log q(b|logits), which has mean 0 at hard bits and only adds noise.
+
+    Attributes:
+        dist: the layer's Bernoulli, logits [B, D]. Bits are [..., B, D] and f is [..., B].
+        context: x and the bits below [B, C], what a surrogate may see beside z.
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        layer: int,
+        x: Tensor,
+        generator: torch.Generator,
+        attached: bool = False,
+    ) -> None:
+        self.vae, self.layer, self.x, self.generator = vae, layer, x[None], generator
+        self.smooth = layer == vae.depth - 1  # f may be relaxed: no bits above that jump
+        self.cheap_flips = vae.depth == 1 and len(vae.decoder[0].layers) == 1
+        self.latents: list[Tensor] = []
+        self.logits: list[Tensor] = []
+        below = self.x
+        with torch.set_grad_enabled(attached):
+            self.redraw()
+            for k in range(layer + 1):
+                self.logits.append(vae.encode(k, below))
+                self.latents.append(self._hard(self.logits[k], self.noise[k]))
+                below = self.latents[k]
+        self.latents.pop()
+        self.context = torch.cat([2 * b[0] - 1 for b in (self.x, *self.latents)], -1)
+        self.dist = rx.Bernoulli(self.logits[-1][0])
+
+    def redraw(self) -> None:
+        """Draw new noise for the bits above."""
+        shape = (1, self.x.shape[1], self.vae.prior.shape[-1])
+        uniform = [torch.rand(shape, generator=self.generator) for _ in range(self.vae.depth)]
+        self.noise = [torch.logit(u.clamp(1e-7, 1 - 1e-7)) for u in uniform]
+
+    def f(self, b: Tensor) -> Tensor:
+        """-ELBO at these bits; its derivative takes the bits above for their means."""
+        return self._negative_elbo(b, lambda k, a: self._hard(a, self.noise[k]))
+
+    def relaxed(self, h: Tensor, lambda_: Tensor | float = 0.1) -> Tensor:
+        """-ELBO at relaxed bits h, those above relaxed as well: a smooth function of h."""
+        return self._negative_elbo(h, lambda k, a: torch.sigmoid((a + self.noise[k]) / lambda_))
+
+    def flips(self, b: Tensor) -> Tensor:
+        """f with each bit flipped in turn, like b, where a linear decoder makes it cheap."""
+        decoder, prior = self.vae.decoder[0].layers[0], self.vae.prior[0]
+        weight = decoder.weight[0]
+        step = 1 - 2 * b  # what a flip adds to the bit
+        logits = self.vae.decode(0, b.unsqueeze(-3)).squeeze(-3)
+        log_q_prior = step * (self.dist.theta - prior)
+        pixels_on = 2 * step * (self.x[0] @ weight.T)
+        off = -logits
+        change = log_q_prior - pixels_on + logsigmoid(off).sum(-1, keepdim=True)
+        rows = max(1, CHUNK // logits.numel())
+        for some in torch.arange(b.shape[-1]).split(rows):
+            moved = torch.addcmul(off.unsqueeze(-2), -2 * step[..., some, None], weight[some])
+            change[..., some] -= logsigmoid(moved).sum(-1)  # log p(pixel off)
+        return self.f(b).unsqueeze(-1) + change
+
+    @staticmethod
+    def _hard(a: Tensor, noise: Tensor) -> Tensor:
+        mean = torch.sigmoid(a)
+        return (a + noise > 0).to(a.dtype) + mean - mean.detach()
+
+    def _negative_elbo(self, b: Tensor, above: Callable[[int, Tensor], Tensor]) -> Tensor:
+        b = b.unsqueeze(-3)  # the replica axis of the VAE
+        latents = [*(lower.expand_as(b) for lower in self.latents), b]
+        logits = [a.detach() for a in self.logits]
+        return self.vae.complete(self.x, latents, logits, above).f.squeeze(-2)
+
+
+def other_images(
+    vae: VAE, layer: int, images: Images, generator: torch.Generator
+) -> Callable[[], Layer]:
+    """A function that returns the layer on another random batch at every call."""
+    stream = batches(images, 24, generator)
+    return lambda: Layer(vae, layer, next(stream), generator)
+
+
+def batches(images: Images, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Random batches [B, pixels], binarized anew where the images are intensities."""
+    while True:
+        x = images.train[torch.randint(len(images.train), (batch,), generator=generator)]
+        yield (torch.rand(x.shape, generator=generator) < x).to(x.dtype) if images.dynamic else x
