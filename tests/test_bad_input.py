@@ -16,7 +16,7 @@ import pytest
 from experiments.rl.config import Rl
 from experiments.run.config import launch
 from experiments.toy.config import Toy
-from experiments.vae import data
+from experiments.vae import files, mnist
 from experiments.vae.config import Vae
 
 BASE = {
@@ -55,7 +55,7 @@ def contents(folder):
 def refused(monkeypatch, capfd, run_dirs, tmp_path):
     """Call with a family, arguments and the words that its one line must hold."""
     monkeypatch.delenv("RELAX_DATA", raising=False)
-    monkeypatch.setattr(data, "_fetch", lambda *args: None)  # no network
+    monkeypatch.setattr(files, "_fetch", lambda *args: None)  # no network
 
     def refuse(family, arguments, words):
         before = contents(tmp_path)
@@ -145,7 +145,7 @@ def gz(folder, cut):
 
 
 def larochelle(folder, text):
-    for file in data.LAROCHELLE_FILES:
+    for file in mnist.LAROCHELLE_FILES:
         (folder / file).write_text(text)
 
 
@@ -178,7 +178,7 @@ def test_data_files(refused, tmp_path, monkeypatch, name, harm, kind, words):
 
     good = {TRAIN: idx(30), TEST: idx(10)}
     table = {f: (len(x) // 784, hashlib.md5(x).hexdigest()) for f, x in good.items()}
-    monkeypatch.setattr(data, "MNIST_FILES", data.MNIST_FILES | table)
+    monkeypatch.setattr(mnist, "FILES", mnist.FILES | table)
     folder = tmp_path / "files"
     folder.mkdir()
     for file, content in good.items():
@@ -196,7 +196,7 @@ class Locked(type(Path())):
 
 
 def test_a_file_that_may_not_be_read(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "find", lambda file, root: Locked(tmp_path / file))
+    monkeypatch.setattr(files, "find", lambda file, root: Locked(tmp_path / file))
     refused("vae", ["data=mnist"], [TRAIN, "Permission denied"])
 
 

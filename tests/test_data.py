@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from experiments.run.errors import UserError
-from experiments.vae import data
+from experiments.vae import data, files, mnist, omniglot
+from experiments.vae.batches import Batches
 from relax.replicas import Streams
 
 
@@ -25,7 +26,7 @@ def idx(images: np.ndarray, magic: int = 0x803) -> bytes:
 @pytest.fixture
 def no_download(monkeypatch):
     monkeypatch.delenv("RELAX_DATA", raising=False)
-    monkeypatch.setattr(data, "_fetch", lambda *args: None)
+    monkeypatch.setattr(files, "_fetch", lambda *args: None)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def small_mnist(tmp_path, monkeypatch, no_download):
     sets = {"train-images-idx3-ubyte": 30, "t10k-images-idx3-ubyte": 10}
     files = {f: idx(draw.integers(0, 256, (n, 28, 28), np.uint8)) for f, n in sets.items()}
     table = {f: (sets[f], hashlib.md5(raw).hexdigest()) for f, raw in files.items()}
-    monkeypatch.setattr(data, "MNIST_FILES", data.MNIST_FILES | table)
+    monkeypatch.setattr(mnist, "FILES", mnist.FILES | table)
     return files
 
 
@@ -74,7 +75,7 @@ def test_static_is_one_draw_and_follows_the_intensities(tmp_path, small_mnist):
 def test_dynamic_binarizes_anew_in_every_batch(tmp_path, small_mnist):
     write(tmp_path, small_mnist)
     images = data.load("mnist", tmp_path, "dynamic").to(torch.device("cpu"))
-    batches = data.Batches(images, 10, Streams([0, 1]))
+    batches = Batches(images, 10, Streams([0, 1]))
     x = batches.at(0)
     assert x.shape == (2, 10, 784) and set(x.unique().tolist()) == {0.0, 1.0}
     index, u = batches.choose(1)
@@ -84,7 +85,7 @@ def test_dynamic_binarizes_anew_in_every_batch(tmp_path, small_mnist):
 def test_dynamic_pixels_are_on_as_often_as_they_are_bright():
     bright = torch.tensor([0.0, 0.2, 0.9, 1.0]).repeat(500, 1)
     images = data.Images("bright", bright, bright, bright, bright.mean(0), 2, dynamic=True)
-    x = data.Batches(images, 500, Streams([1, 2])).at(0)
+    x = Batches(images, 500, Streams([1, 2])).at(0)
     torch.testing.assert_close(x.mean(1), bright[:2], atol=0.06, rtol=0)
 
 
@@ -120,7 +121,7 @@ def download(monkeypatch, small_mnist):
         count.append(folder)
         write(Path(folder) / "MNIST" / "raw", small_mnist)
 
-    monkeypatch.setattr(data, "_fetch", fetch)
+    monkeypatch.setattr(files, "_fetch", fetch)
     return count
 
 
@@ -176,7 +177,7 @@ def test_a_damaged_omniglot_is_fetched_again(tmp_path, monkeypatch, no_download,
     (tmp_path / "chardata.mat").write_bytes(content)
     with pytest.raises(UserError, match=r"chardata.mat is damaged.*a new download failed"):
         data.load("omniglot", tmp_path)
-    monkeypatch.setattr(data, "_fetch", fetch)
+    monkeypatch.setattr(files, "_fetch", fetch)
     assert len(data.load("omniglot", tmp_path).test) == 20
 
 
@@ -191,18 +192,18 @@ def test_missing_mnist_names_the_folders_and_the_four_files(tmp_path, no_downloa
     monkeypatch.setenv("RELAX_DATA", str(tmp_path / "other"))
     with pytest.raises(data.Missing) as error:
         data.load("mnist", tmp_path / "here")
-    for text in ("here/MNIST/raw", "other/MNIST/raw", "RELAX", *data.MNIST_FILES):
+    for text in ("here/MNIST/raw", "other/MNIST/raw", "RELAX", *mnist.FILES):
         assert text in str(error.value) or text == "RELAX"
 
 
 def test_a_download_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 0.5)
-    data._fetch("import time; time.sleep(60)")
+    monkeypatch.setattr(files, "DOWNLOAD_SECONDS", 0.5)
+    files._fetch("import time; time.sleep(60)")
 
 
 def test_larochelle(tmp_path, no_download):
     draw = np.random.default_rng(0)
-    for file in data.LAROCHELLE_FILES:
+    for file in mnist.LAROCHELLE_FILES:
         np.savetxt(tmp_path / file, draw.integers(0, 2, (7, 784)), fmt="%d")
     images = data.load("mnist", tmp_path, "larochelle")
     assert images.train.shape == (7, 784) and set(images.train.unique().tolist()) == {0.0, 1.0}
@@ -236,7 +237,9 @@ def test_omniglot_has_the_authors_layout_draw_and_split(tmp_path, no_download):
 
 def small_omniglot(folder: Path) -> None:
     """Two archives that share an alphabet; a drawing by drawer d has d rows of 4 pixels of ink."""
-    for file, alphabets in zip(data.SMALL_FILES, (("Greek", "Korean"), ("Greek",)), strict=True):
+    for file, alphabets in zip(
+        omniglot.SMALL_FILES, (("Greek", "Korean"), ("Greek",)), strict=True
+    ):
         with ZipFile(folder / file, "w") as archive:
             for alphabet, drawer in product(alphabets, range(1, 21)):
                 drawing = np.full((105, 105), 255, np.uint8)
@@ -265,7 +268,7 @@ def test_the_small_omniglot_is_split_by_drawer_and_counts_a_shared_alphabet_once
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 torn", b"<html>"])
 def test_a_damaged_small_omniglot_is_named(tmp_path, no_download, content):
     small_omniglot(tmp_path)
-    (tmp_path / data.SMALL_FILES[1]).write_bytes(content)
+    (tmp_path / omniglot.SMALL_FILES[1]).write_bytes(content)
     with pytest.raises(UserError, match="images_background_small2.zip is damaged"):
         data.load("omniglot_small", tmp_path)
 
@@ -299,7 +302,7 @@ def numbered(count):
 
 
 def test_an_epoch_sees_every_image_once_and_the_next_another_order():
-    batches = data.Batches(numbered(23), 5, Streams([0, 1]))
+    batches = Batches(numbered(23), 5, Streams([0, 1]))
     assert batches.per_epoch == 4
     epochs = [torch.cat([batches.at(4 * e + s)[..., 0] for s in range(4)], dim=1) for e in (0, 1)]
     for epoch in epochs:
@@ -308,12 +311,12 @@ def test_an_epoch_sees_every_image_once_and_the_next_another_order():
 
 
 def test_batches_go_on_where_they_were():
-    batches = data.Batches(numbered(23), 5, Streams([0, 1]))
+    batches = Batches(numbered(23), 5, Streams([0, 1]))
     for step in range(6):
         batches.at(step)
     state = batches.state_dict()
     wanted = [batches.at(step) for step in range(6, 11)]
-    resumed = data.Batches(numbered(23), 5, Streams([0, 1]))
+    resumed = Batches(numbered(23), 5, Streams([0, 1]))
     resumed.load_state_dict(state)
     for step, x in enumerate(wanted, 6):
         assert torch.equal(resumed.at(step), x)
@@ -321,4 +324,4 @@ def test_batches_go_on_where_they_were():
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="batch=24"):
-        data.Batches(numbered(23), 24, Streams([0]))
+        Batches(numbered(23), 24, Streams([0]))

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.run.errors import UserError
 from experiments.vae import __main__ as main
-from experiments.vae import data
+from experiments.vae import files
 from tests.vaes import config
 
 
@@ -35,7 +35,7 @@ def test_bad_settings_of_an_estimator_are_named(run_dirs):
 
 def test_digits_stand_in_only_where_nobody_asked_for_mnist(tmp_path, monkeypatch, capsys, run_dirs):
     monkeypatch.delenv("RELAX_DATA", raising=False)
-    monkeypatch.setattr(data, "_fetch", lambda *args: None)
+    monkeypatch.setattr(files, "_fetch", lambda *args: None)
     plain = config(run_dirs)
     plain.data.root = str(tmp_path)
     with pytest.raises(UserError, match="train-images-idx3-ubyte.*t10k-labels-idx1-ubyte"):

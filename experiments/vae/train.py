@@ -15,9 +15,10 @@ from experiments.run.errors import UserError
 from experiments.run.folder import RunFolder
 from experiments.run.tracker import Tracker
 from experiments.vae import evaluate
+from experiments.vae.batches import Batches
 from experiments.vae.config import Vae
-from experiments.vae.data import Batches, Images
 from experiments.vae.estimators import METHODS, Noises
+from experiments.vae.images import Images
 from experiments.vae.models import VAE
 from experiments.vae.pictures import save_pictures
 from experiments.vae.step import Step
