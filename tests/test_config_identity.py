@@ -11,7 +11,8 @@ from experiments.run.config import Experiment
 from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.train import train as train_toy
-from experiments.vae.config import SETTINGS, Vae
+from experiments.vae.config import Vae
+from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.train import run_folder, train
 from tests.test_checkpoint import walk
 from tests.test_checkpoint import whole as whole  # a fixture
@@ -73,7 +74,7 @@ def test_other_replicas_are_another_run(run_dirs, changes, said):
         pass
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_setting_of_an_estimator_of_the_vae_is_another_run(run_dirs, name):
     images = three_splits()
     words = {"relaxation": "tucker", "inputs": ["sigma"]}

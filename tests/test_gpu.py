@@ -6,7 +6,7 @@ import torch
 from experiments.toy.config import Toy
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.train import Run as VaeRun
 from scripts.bench import cases
 
@@ -76,7 +76,7 @@ def test_a_replica_equals_the_run_alone_at_the_papers_size(float64, name, model)
     compare_replica_and_run_alone(name, model, large=True)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
 @pytest.mark.parametrize("model", ["linear1", "linear2", "nonlinear"])
 def test_a_captured_step_equals_the_eager_step_over_50(name, model):
     eager, captured = vae(name, model), vae(name, model, graph="on")

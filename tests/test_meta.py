@@ -12,8 +12,7 @@ import relax as rx
 from experiments.toy.config import Toy
 from experiments.toy.methods import SETTINGS as TOY
 from experiments.toy.train import Run as ToyRun
-from experiments.vae.config import SETTINGS
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS, VAE
 from experiments.vae.step import Step
 from relax.replicas import Streams
@@ -30,12 +29,12 @@ def to_meta(tree):
     )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_vaes_step(model, name):
     generators = [torch.Generator().manual_seed(i) for i in range(REPLICAS)]
     vae = VAE(model, torch.linspace(0.1, 0.8, PIXELS), LATENTS, 5, generators)
-    method = METHODS[name](vae, SETTINGS[name](), generators)
+    method = ESTIMATORS[name].method(vae, ESTIMATORS[name].settings(), generators)
     noise = to_meta(method.noise(ROWS, Streams(range(REPLICAS))))
     vae.to(META), method.to(META)
     step = Step(method, torch.full((REPLICAS,), 1e-3))

@@ -101,13 +101,13 @@ def test_eta_and_lambda_are_learned_as_asked(name, own, eta, log_lambda):
 
 def test_r_starts_as_wide_as_the_layer_that_sees_everything():
     """Glorot's bound for [x - mean, z] -> hidden, though its weights are kept in two parts."""
-    from experiments.vae.config import Relax
-    from experiments.vae.estimators import METHODS
+    from experiments.vae.estimators import ESTIMATORS
     from experiments.vae.models import VAE
+    from experiments.vae.settings import Relax
 
     generators = [torch.Generator().manual_seed(0)]
     vae = VAE("linear1", torch.full((300,), 0.4), 100, 5, generators)
-    method = METHODS["relax"](vae, replace(Relax(), hidden=200), generators)
+    method = ESTIMATORS["relax"].method(vae, replace(Relax(), hidden=200), generators)
     first = [w for w in method.residuals.parameters() if w.shape in ((1, 300, 200), (1, 100, 200))]
     assert len(first) == 2
     for weight in first:

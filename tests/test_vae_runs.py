@@ -12,7 +12,7 @@ from PIL import Image
 from experiments.run.errors import UserError
 from experiments.vae import data, pictures, plan
 from experiments.vae import train as training
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import ESTIMATORS
 from scripts import vae_figures
 from tests.vaes import config
 
@@ -128,7 +128,7 @@ def test_a_picture_that_fails_does_not_end_training(run_dirs, digits, monkeypatc
     assert capsys.readouterr().out.count("no pictures (RuntimeError: no display)") == 1
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_lowers_the_bound(run_dirs, digits, name):
     settings = config(run_dirs, estimators={name: {}}, steps=110, lr=[1e-2])
     training.train(settings, name, digits)

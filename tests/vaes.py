@@ -12,8 +12,8 @@ from torch import distributions as td
 
 import relax as rx
 from experiments.vae import data
-from experiments.vae.config import SETTINGS, Vae
-from experiments.vae.estimators import METHODS, ControlVariates, hard_pass
+from experiments.vae.config import Vae
+from experiments.vae.estimators import ESTIMATORS, ControlVariates, hard_pass
 from experiments.vae.models import VAE
 from relax.replicas import Streams
 from tests import reference
@@ -33,9 +33,9 @@ def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **
     generators = [torch.Generator().manual_seed(0 if same else i) for i in range(replicas)]
     mean = torch.linspace(0.1, 0.8, pixels)
     vae = VAE(model, mean, latents, 5, generators)
-    if "hidden" in SETTINGS[name].__dataclass_fields__:
+    if "hidden" in ESTIMATORS[name].settings.__dataclass_fields__:
         settings.setdefault("hidden", 6)
-    method = METHODS[name](vae, SETTINGS[name](**settings), generators)
+    method = ESTIMATORS[name].method(vae, ESTIMATORS[name].settings(**settings), generators)
     noise = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for p in [*vae.parameters(), *method.parameters()]:

@@ -10,7 +10,8 @@ from experiments.run import ranks
 from experiments.run.config import launch, register, run_path
 from experiments.run.processes import side_by_side
 from experiments.vae import data
-from experiments.vae.config import SETTINGS, Vae
+from experiments.vae.config import Vae
+from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.plan import plan, seconds
 from experiments.vae.results import export, results_path
 from experiments.vae.train import train
@@ -54,7 +55,7 @@ def find_images(config: Vae) -> data.Images:
         return data.load("digits", wanted.root, "static")
 
 
-register("vae", Vae, SETTINGS)
+register("vae", Vae, ESTIMATORS)
 
 if __name__ == "__main__":
     launch(run, "vae", Vae)

@@ -1,7 +1,7 @@
 """The estimators on a VAE of L layers: one `rx.Estimate` per layer from one hard pass.
 
 Each class holds an estimator's phi and turns (x, noise) into estimates by calling the core with
-f = the negative ELBO of this layer's latents; nothing of an estimator's mathematics is here.
+f = the negative ELBO. The mathematics of the estimators is in the core.
 """
 
 from __future__ import annotations
@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.vae.config import Concrete, MuProp, Nvil, RaoRelax, Rebar, Relax
 from experiments.vae.models import VAE, Sample
+from experiments.vae.settings import (
+    Concrete,
+    MuProp,
+    Nvil,
+    RaoRelax,
+    Rebar,
+    Reinforce,
+    Relax,
+    RelaxPublished,
+    StraightThrough,
+)
 from experiments.vae.surrogate import Residual, Surrogate
 from relax.replicas import MLP
 
@@ -23,11 +34,14 @@ Noises = list[rx.Noise]
 
 
 class Method(nn.Module):
-    """What all have: `estimates(x, noise)`, phi, and noise of the right kind."""
+    """An estimator on the VAE: its phi, its noise and its estimates.
 
-    coupled = True  # whether v is recovered from u (or not needed at all)
+    coupled: v is recovered from u (or not needed at all).
+    """
 
-    def __init__(self, vae: VAE, settings, generators: Sequence[torch.Generator]):
+    coupled = True
+
+    def __init__(self, vae: VAE, settings: Any, generators: Sequence[torch.Generator]):
         super().__init__()
         self._vae = (vae,)  # in a tuple: its parameters are not phi
         self.settings = settings
@@ -48,7 +62,7 @@ class Method(nn.Module):
         return [dist.noise(1, generator, self.coupled) for _ in range(self.vae.depth)]
 
     def per_row(self, grad: Tensor, rows: int) -> Tensor:
-        """One estimate [R, B, D] per image, where several samples stand in the batch."""
+        """The mean estimate per image [R, B, D], where the batch has several samples of each."""
         return grad.unflatten(1, (-1, rows)).mean(1)
 
     def phi(self) -> list[nn.Parameter]:
@@ -70,9 +84,9 @@ def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Draw], Sample
 
 
 class ScoreFunction(Method):
-    """REINFORCE; with several samples the mean of the others is the baseline of each.
+    """REINFORCE; with several samples, each has the mean of the others as its baseline.
 
-    The samples stand beside each other in the batch, because every layer depends on those below.
+    The samples are rows of one batch, because every layer depends on the layers below it.
     """
 
     def noise(self, batch: int, generator) -> Noises:
@@ -89,7 +103,7 @@ class ScoreFunction(Method):
 
 
 class WithBaseline(Method):
-    """NVIL and MuProp, with a learned baseline of what lies below the layer."""
+    """NVIL and MuProp, with a learned baseline of the layer's input."""
 
     def __init__(self, vae: VAE, settings: Nvil | MuProp, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
@@ -120,13 +134,15 @@ class WithBaseline(Method):
 
 
 class Reparameterized(Method):
-    """Concrete and straight-through: the biased ones that differentiate f through the sample."""
+    """Concrete and straight-through: biased, they differentiate f through the sample."""
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         return [self._from(0, x, [], [], noise)]
 
-    def _from(self, layer: int, x: Tensor, latents: list, logits: list, noise: Noises):
-        """The estimate of this layer, whose f holds the layers above with theirs."""
+    def _from(
+        self, layer: int, x: Tensor, latents: list[Tensor], logits: list[Tensor], noise: Noises
+    ) -> rx.Estimate:
+        """The estimate of this layer, whose f contains the estimates of the layers above."""
         below = latents[-1] if latents else x
         dist = rx.Bernoulli(self.vae.encode(layer, below), replicas=1, validate=False)
         logits = [*logits, dist.theta]
@@ -135,8 +151,8 @@ class Reparameterized(Method):
             if layer == self.vae.depth - 1:
                 return self.vae.score(x, [*latents, b], logits).f
             above = self._from(layer + 1, x, [*latents, b], logits, noise)
-            pull = (above.grad.detach() * above.theta).sum(-1)
-            return above.value + (pull - pull.detach())  # its value, with the estimate as slope
+            linear = (above.grad.detach() * above.theta).sum(-1)
+            return above.value + (linear - linear.detach())  # f, with the estimate as derivative
 
         draw = rx.Draw(dist, noise[layer])
         if isinstance(self.settings, Concrete):
@@ -227,7 +243,7 @@ class RaoRelaxed(Method):
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         draws, sample = hard_pass(self.vae, x, noise)
         log_q = reduce(add, sample.log_q)
-        f_b = sample.f + (log_q.detach() - log_q)  # its own slope b - p has mean 0: noise only
+        f_b = sample.f + (log_q.detach() - log_q)  # its derivative b - p has mean 0: noise only
         return [
             rx.rao_relax(
                 f_b,
@@ -241,14 +257,21 @@ class RaoRelaxed(Method):
         ]
 
 
-METHODS = {
-    "reinforce": ScoreFunction,
-    "nvil": WithBaseline,
-    "muprop": WithBaseline,
-    "concrete": Reparameterized,
-    "straight_through": Reparameterized,
-    "rebar": ControlVariates,
-    "relax": ControlVariates,
-    "relax_published": ControlVariates,
-    "rao_relax": RaoRelaxed,
+class Entry(NamedTuple):
+    """An estimator's settings and the class that computes its estimates."""
+
+    settings: type
+    method: type[Method]
+
+
+ESTIMATORS = {
+    "reinforce": Entry(Reinforce, ScoreFunction),
+    "nvil": Entry(Nvil, WithBaseline),
+    "muprop": Entry(MuProp, WithBaseline),
+    "concrete": Entry(Concrete, Reparameterized),
+    "straight_through": Entry(StraightThrough, Reparameterized),
+    "rebar": Entry(Rebar, ControlVariates),
+    "relax": Entry(Relax, ControlVariates),
+    "relax_published": Entry(RelaxPublished, ControlVariates),
+    "rao_relax": Entry(RaoRelax, RaoRelaxed),
 }

@@ -17,7 +17,7 @@ from experiments.run.tracker import Tracker
 from experiments.vae import evaluate
 from experiments.vae.batches import Batches
 from experiments.vae.config import Vae
-from experiments.vae.estimators import METHODS, Noises
+from experiments.vae.estimators import ESTIMATORS, Noises
 from experiments.vae.images import Images
 from experiments.vae.models import VAE
 from experiments.vae.pictures import save_pictures
@@ -99,7 +99,7 @@ class Run:
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         mean = self.images.mean.cpu()
         vae = VAE(config.model, mean, config.latents, config.hidden, generators)
-        self.method = METHODS[name](vae.to(place), config.own(name), generators).to(place)
+        self.method = ESTIMATORS[name].method(vae.to(place), config.own(name), generators).to(place)
         self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
         self.order = self._streams(ORDER, place)
         self.noise = self._streams(NOISE, place)

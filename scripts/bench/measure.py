@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.vae.estimators import METHODS
+from experiments.vae.estimators import ESTIMATORS
 from scripts import rl_speed
 from scripts.bench import cases, reference
 from scripts.bench.timing import Group, Steps
@@ -82,7 +82,7 @@ def toy(device: torch.device) -> list[Row]:
 
 def vae(device: torch.device, model: str, batch: int) -> list[Row]:
     """Every estimator on one model, eager; RELAX, on linear1 also REBAR, in the other ways too."""
-    runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in METHODS}
+    runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in ESTIMATORS}
     if model != "linear2":
         runs[("relax4", "eager")] = cases.vae(device, "relax", model, batch, depth=4)
     others = {k: v for k, v in variants(device).items() if k != "eager"}

@@ -1,0 +1,87 @@
+"""The settings of each estimator on the VAE, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 in place of z
+
+
+@dataclass
+class Reinforce:
+    """The score function without a baseline, or leave-one-out with samples > 1."""
+
+    samples: int = 1
+    lr_factor: float = 1.0
+
+
+@dataclass
+class Nvil:
+    """A learned baseline, a network of the layer's input, trained by squared error."""
+
+    hidden: int = 100
+    lr_factor: float = 10.0  # phi's learning rate over the model's
+
+
+@dataclass
+class MuProp:
+    """A first-order Taylor expansion around the mean field, and NVIL's baseline."""
+
+    hidden: int = 100
+    lr_factor: float = 10.0
+
+
+@dataclass
+class Concrete:
+    """The relaxed samples in place of the hard ones."""
+
+    lambda_: float = 0.5
+
+
+@dataclass
+class StraightThrough:
+    """The derivative at the hard sample, as if H were the identity."""
+
+
+@dataclass
+class Rebar:
+    """c = eta f(sigma_lambda(z)); as in Grathwohl et al., or Tucker's relaxation."""
+
+    eta: float = 1.0
+    lambda_: float = 0.5
+    learn_eta: bool = True
+    learn_lambda: bool = True
+    relaxation: str = "sigmoid"  # sigmoid | tucker
+    coupled: bool = True
+    lr_factor: float = 1.0  # phi's learning rate over the model's
+    warm_up: int = 0  # steps of phi alone before training
+
+
+@dataclass
+class Relax(Rebar):
+    """c = eta (f(sigma_lambda(z)) + r(z, x)), or eta r(z, x) alone with `with_f=false`."""
+
+    hidden: int = 200
+    depth: int = 2  # ReLU layers of r; the paper tried 2 and 4
+    inputs: list[str] = field(default_factory=lambda: ["z", "x"])  # of r: z | sigma, and x
+    weight_decay: float = 0.0  # of r, in the scale of the paper's code
+    with_f: bool = True
+    warm_up: int = 1000
+
+
+@dataclass
+class RelaxPublished(Relax):
+    """RELAX with the weight decay of the authors' code, which takes every weight of r to zero."""
+
+    weight_decay: float = 0.001
+
+
+@dataclass
+class RaoRelax:
+    """RELAX with c = f and the noise of z given b integrated out."""
+
+    eta: float = 1.0
+    gamma: float = 0.8  # share of f's slope at b that is integrated in closed form
+    lambda_: float = 0.1
+    learn_lambda: bool = False
+    lr_factor: float = 1.0  # phi's learning rate over the model's
