@@ -48,6 +48,7 @@ WATCHING = {
     "experiments/toy/": "toy_* toy",
     "experiments/run/tracker.py": "tracking smoke",
     "experiments/run/ranks.py": "sweeps",
+    "experiments/run/statistics.py": "vae_results vae_train",
     "experiments/": "config* checkpoint",
     "scripts/compare_figures.py": "figures_compare",
     "scripts/sweep.py": "sweeps",

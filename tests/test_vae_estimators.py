@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import relax as rx
-from experiments.vae.estimators import hard_pass
+from experiments.vae.method import hard_pass
 from experiments.vae.step import Step
 from tests.vaes import BATCH, batch, make, negative_elbo, stream
 

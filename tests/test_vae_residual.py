@@ -10,7 +10,7 @@ from experiments.run.files import read_table
 from experiments.vae import data, evaluate
 from experiments.vae import train as training
 from experiments.vae.config import Vae
-from experiments.vae.estimators import hard_pass
+from experiments.vae.method import hard_pass
 from experiments.vae.step import Step
 from tests.vaes import BATCH, batch, config, double_backward, make, stream
 

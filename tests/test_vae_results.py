@@ -51,11 +51,20 @@ def test_means_and_standard_errors_are_over_seeds_at_the_last_step(rows):
     assert numbers(rows["0.01"], *names) == [91.0, 1.0, 121.0, 1.0]
 
 
-def test_the_test_images_are_told_for_the_rate_that_is_best_on_validation(rows):
+def test_the_test_images_are_given_for_the_rate_that_is_best_on_validation(rows):
     best, other = rows["0.001"], rows["0.01"]
     assert numbers(best, "test", "test_se", "test_iwae") == [103.0, 2.0, 101.0]
     assert [other[name] for name in ("test", "test_se", "test_iwae")] == ["", "", ""]
     assert numbers(other, "valid_iwae") == [119.0]
+
+
+def test_a_rate_at_which_a_seed_diverged_is_not_the_best():
+    """The mean over its other seed, 98, would be the best of all."""
+    table = {name: np.array(column, dtype=np.float64) for name, column in TABLE.items()}
+    run = RUN | {"valid": [120.0, 122.0, 98.0, np.nan]}
+    found = [dict(zip(SUMMARY, row, strict=True)) for row in summary_rows("relax", table, run)]
+    assert [row["test"] != "" for row in found] == [True, False]
+    assert [row["valid"] for row in found] == ["121.0000", ""]
 
 
 def test_the_best_validation_score_is_the_lowest_point_of_the_mean_curve(rows):

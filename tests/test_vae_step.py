@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from experiments.vae.estimators import hard_pass
+from experiments.vae.method import hard_pass
 from experiments.vae.models import MODELS
 from experiments.vae.step import Step
 from tests.vaes import BATCH, FORMS, LATENTS, batch, double_backward, make, stream

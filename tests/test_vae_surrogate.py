@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.vae.estimators import hard_pass
+from experiments.vae.method import hard_pass
 from experiments.vae.models import MODELS
 from tests.vaes import BATCH, FORMS, LATENTS, batch, make, negative_elbo, stream
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.vae import data
+from experiments.vae import data, monitor
 from experiments.vae import train as training
 from experiments.vae.step import Step
 from tests.vaes import BATCH, batch, config, make, metrics, stream, three_splits
@@ -114,11 +114,10 @@ def test_no_two_streams_of_a_run_coincide(run_dirs, splits):
     assert torch.equal(run.fresh().rand(5), drawn[0])  # every measurement has the same noise
 
 
-# ---- what is told ----
+# ---- messages ----
 
 
 def test_the_headline_is_the_best_rate_s_mean_with_its_error():
     summary = {"lr": [0.01, 0.01, 0.001, 0.001], "valid": [110.0, 130.0, 98.0, 99.0]}
-    told = training.headline(summary)
-    assert told == "validation -ELBO 98.50 +- 0.50 at lr 0.001, the best of 2"
-    assert training.headline({"lr": [0.01], "valid": [98.0]}) == "validation -ELBO 98.00"
+    assert monitor.headline(summary) == "validation -ELBO 98.50 +- 0.50 at lr 0.001, the best of 2"
+    assert monitor.headline({"lr": [0.01], "valid": [98.0]}) == "validation -ELBO 98.00"

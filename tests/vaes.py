@@ -13,7 +13,8 @@ from torch import distributions as td
 import relax as rx
 from experiments.vae import data
 from experiments.vae.config import Vae
-from experiments.vae.estimators import ESTIMATORS, ControlVariates, hard_pass
+from experiments.vae.estimators import ESTIMATORS, ControlVariates
+from experiments.vae.method import hard_pass
 from experiments.vae.models import VAE
 from relax.replicas import Streams
 from tests import reference

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 import relax as rx
+from experiments.vae.method import Method, Noises, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
     Concrete,
@@ -29,58 +30,6 @@ from experiments.vae.settings import (
 )
 from experiments.vae.surrogate import Residual, Surrogate
 from relax.replicas import MLP
-
-Noises = list[rx.Noise]
-
-
-class Method(nn.Module):
-    """An estimator on the VAE: its phi, its noise and its estimates.
-
-    coupled: v is recovered from u (or not needed at all).
-    """
-
-    coupled = True
-
-    def __init__(self, vae: VAE, settings: Any, generators: Sequence[torch.Generator]):
-        super().__init__()
-        self._vae = (vae,)  # in a tuple: its parameters are not phi
-        self.settings = settings
-
-    @property
-    def vae(self) -> VAE:
-        return self._vae[0]
-
-    def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
-        """Estimates of the layers' logit gradients; a pure function of x, noise and weights."""
-        raise NotImplementedError
-
-    def noise(self, batch: int, generator) -> Noises:
-        """Noise [R, B, D] of every layer."""
-        prior = self.vae.prior
-        like = prior.detach().expand(-1, batch, -1)
-        dist = rx.Bernoulli(like, replicas=1, validate=False)
-        return [dist.noise(1, generator, self.coupled) for _ in range(self.vae.depth)]
-
-    def per_row(self, grad: Tensor, rows: int) -> Tensor:
-        """The mean estimate per image [R, B, D], where the batch has several samples of each."""
-        return grad.unflatten(1, (-1, rows)).mean(1)
-
-    def phi(self) -> list[nn.Parameter]:
-        """The parameters that the variance objective (or the baseline's error) trains."""
-        return [p for p in self.parameters() if p.requires_grad]
-
-    def add_weight_decay(self, batch: int) -> None:
-        """Add the gradient of an L2 term to phi's gradients."""
-
-
-def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Draw], Sample]:
-    """Draws of b_1 .. b_L by ancestral sampling, and the ELBO's terms there."""
-    draws, below = [], x
-    for layer in range(vae.depth):
-        dist = rx.Bernoulli(vae.encode(layer, below), replicas=1, validate=False)
-        draws.append(rx.Draw(dist, noise[layer]))
-        below = draws[layer].b
-    return draws, vae.score(x, [draw.b for draw in draws], [draw.dist.theta for draw in draws])
 
 
 class ScoreFunction(Method):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import relax as rx
-from experiments.vae.estimators import ControlVariates, Method, hard_pass
+from experiments.vae.estimators import ControlVariates
+from experiments.vae.method import Method, hard_pass
 from experiments.vae.models import VAE
 from relax.replicas import Streams
 

@@ -1,4 +1,4 @@
-"""From runs/ to results/: the curves that the figures draw, and a summary row per learning rate."""
+"""From runs/ to results/: the curves for the figures, and a summary row per learning rate."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from experiments.run.config import run_path
 from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.statistics import best_setting, standard_error
 from experiments.vae.config import Vae
-from experiments.vae.data import Images
+from experiments.vae.images import Images
 
 SUMMARY = (
     "estimator lr seeds steps train train_se valid valid_se valid_best "
@@ -26,72 +28,70 @@ def results_path(config: Vae, images: Images) -> Path:
 
 
 def export(config: Vae, estimator: str, images: Images) -> None:
-    """<estimator>.csv, its rows of summary.csv, its pictures; other estimators' stay."""
+    """Write <estimator>.csv, its rows of summary.csv and its pictures; other estimators' stay."""
     run = run_path(config, "vae", config.case(images), estimator)
     place = results_path(config, images)
-    summary = json.loads((run / "summary.json").read_text())
     table = read_table(run / "metrics.csv")
-    whole = {name: table[name].astype(int).astype(str).tolist() for name in ("step", "seed")}
-    cells = {name: blank(texts(table[name].astype(np.float32))) for name in table}
-    columns = {name: whole.get(name, cells[name]) for name in table}
-    write_table(place / f"{run.name}.csv", list(columns), zip(*columns.values(), strict=True))
-
-    mine = {row[:2]: row for row in summary_rows(run.name, table, summary)}
-    with locked(run.with_name("summary.lock")):  # a sweep's cases write here side by side
+    write_curves(table, place / f"{run.name}.csv")
+    rows = summary_rows(run.name, table, json.loads((run / "summary.json").read_text()))
+    with locked(run.with_name("summary.lock")):  # the cases of a sweep write side by side
         file = place / "summary.csv"
-        found = read_rows(file, SUMMARY)
-        rows = {row[:2]: row for row in found if row[0] != run.name} | mine
-        ordered = (rows[key] for key in sorted(rows))
+        others = [row for row in read_rows(file, SUMMARY) if row[0] != run.name]
+        ordered = sorted([*others, *rows], key=lambda row: row[:2])
         write_table(file, SUMMARY, with_old_times(file, SUMMARY, ordered))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
 
 
-def summary_rows(name: str, table: dict, summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row per learning rate, mean and standard error over seeds at the last step.
+def write_curves(table: dict[str, np.ndarray], path: Path) -> None:
+    """All measurements in single precision; a cell is empty where nothing was measured."""
+    columns = []
+    for name, values in table.items():
+        kind = np.int64 if name in ("step", "seed") else np.float32
+        columns.append(["" if cell == "nan" else cell for cell in texts(values.astype(kind))])
+    write_table(path, list(table), zip(*columns, strict=True))
 
-    The test set's numbers are told for the rate with the best validation ELBO alone.
+
+def summary_rows(
+    name: str, table: dict[str, np.ndarray], summary: dict[str, Any]
+) -> list[tuple[str, ...]]:
+    """One row per learning rate: means and standard errors over seeds at the last step.
+
+    The numbers of the test set are given for the rate with the best validation ELBO alone.
     """
-    last = table["step"] == table["step"].max()
-    rates = np.array(summary["lr"])
-    valid = {lr: np.mean(np.array(summary["valid"])[rates == lr]) for lr in rates}
-    chosen = min(valid, key=lambda lr: np.inf if np.isnan(valid[lr]) else valid[lr])
+    curves = pd.DataFrame(table)
+    last = curves[curves["step"] == curves["step"].max()]
+    keys = ("seed", "lr", "valid", "test", "valid_iwae", "test_iwae")
+    final = pd.DataFrame({key: summary[key] for key in keys if key in summary})
+    scores = {lr: valid.to_numpy().mean() for lr, valid in final.groupby("lr")["valid"]}
+    chosen = best_setting(scores)  # to_numpy: a mean by pandas would skip a diverged seed
     rows = []
-    for lr in dict.fromkeys(summary["lr"]):
-        mine, here = rates == lr, np.isclose(table["lr"], lr)
-        found = {"estimator": name, "lr": f"{lr:g}", "seeds": mine.sum()}
-        found["steps"] = int(table["step"].max())
-        found |= spread("train", table["train"][last & here])
+    for lr, of_rate in final.groupby("lr", sort=False):
+        here, at_end = (rows_of[np.isclose(rows_of["lr"], lr)] for rows_of in (curves, last))
+        found: dict[str, Any] = {"estimator": name, "lr": f"{lr:g}", "seeds": len(of_rate)}
+        found |= {"steps": int(curves["step"].max()), **spread("train", at_end["train"])}
         for split in ("valid", "test"):
-            values = np.array(summary[split])[mine]
-            bound = np.array(summary.get(f"{split}_iwae", []))
             if split == "valid" or lr == chosen:
-                found |= spread(split, values)
-                found |= {f"{split}_iwae": bound[mine].mean()} if len(bound) else {}
-        curve = table["valid"][here].reshape(-1, mine.sum()).mean(1)
+                found |= spread(split, of_rate[split])
+                if f"{split}_iwae" in of_rate:
+                    found[f"{split}_iwae"] = np.mean(of_rate[f"{split}_iwae"].to_numpy())
+        curve = here["valid"].to_numpy().reshape(-1, len(of_rate)).mean(1)
         found["valid_best"] = np.nanmin(curve, initial=np.inf)
-        for what in ("logits", "weights"):
-            values = table.get(f"variance_{what}", np.array([np.nan]))
-            values = values[last & here] if len(values) > 1 else values
-            found[f"log_variance_{what}"] = np.log(values).mean()
+        for what in ("variance_logits", "variance_weights"):
+            if what in at_end:
+                found[f"log_{what}"] = np.log(at_end[what].to_numpy()).mean()
         found |= {"seconds": summary["seconds"], "device": summary.get("device")}
         rows.append(tuple(text(found.get(key)) for key in SUMMARY))
     return rows
 
 
-def spread(name: str, values: np.ndarray) -> dict[str, float]:
-    """Mean and, with several seeds, its standard error."""
-    found = {name: values.mean()}
-    if len(values) > 1:
-        found[f"{name}_se"] = values.std(ddof=1) / len(values) ** 0.5
-    return found
+def spread(name: str, values: pd.Series) -> dict[str, float]:
+    """Mean over seeds and standard error."""
+    return {name: values.to_numpy().mean(), f"{name}_se": standard_error(values.to_numpy())}
 
 
 def text(value: Any) -> str:
+    """A cell: four decimals, empty where there is no number."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def blank(cells: list[str]) -> list[str]:
-    return ["" if cell == "nan" else cell for cell in cells]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import relax as rx
 from experiments.run import accelerate
-from experiments.vae.estimators import Method, Noises
+from experiments.vae.method import Method, Noises
 from relax.replicas import Adam
 
 
