@@ -265,7 +265,7 @@ def positive(lambda_: Tensor | float, dist: Distribution) -> Tensor | float:
 
 
 def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
-    """x [*replicas] shaped to multiply `like` [*leading axes, *replicas, ...]; numbers are unchanged.
+    """x [*replicas] shaped to multiply `like` [*leading, *replicas, ...]; numbers are unchanged.
 
     x is expanded over a replica's axes first, and over the leading ones by the product, so that its
     gradient is summed in the same order whatever the number of replicas.
