@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,33 +19,51 @@ from relax.replicas import ACTIVATIONS, MLP, Linear
 
 
 class MLPSurrogate(nn.Module):
-    """A network of z and perhaps of a context, [.., (R,) B, *event] -> [.., (R,) B]; see `mlp`."""
+    """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
+
+    Args:
+        event: the shape of one event: 8 for eight bits, (3, 10) for three choices of ten classes.
+        hidden, layers: units of each hidden layer, and how many there are; the output is linear.
+        activation: "tanh", "relu" or "elu".
+        lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
+            z is an unbounded logit, so its scale matters more than the size of the network.
+        zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
+            REINFORCE; without it c starts as random noise of the size of its weights.
+        context: features of an input x on which c may depend as well: `c=net.given(x)` with x
+            [..., (R,) B, context]. With a wrapper such as DistributedDataParallel:
+            `c=lambda z: wrapper(z, x)`.
+        replicas: R networks side by side; `generator` one, or one per replica.
+
+    Raises:
+        ValueError: an unknown activation; when called, z or x of another shape.
+    """
 
     def __init__(
         self,
-        event: tuple[int, ...],
-        hidden: int,
-        layers: int,
-        activation: str,
-        lambda_: float | None,
-        zero_scale: bool,
-        context: int,
-        replicas: int,
-        generator: torch.Generator | Sequence[torch.Generator] | None,
+        event: int | Sequence[int],
+        hidden: int = 32,
+        layers: int = 1,
+        activation: str = "tanh",
+        lambda_: float | None = None,
+        zero_scale: bool = True,
+        context: int = 0,
+        replicas: int = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> None:
         super().__init__()
-        self.event = event
-        sizes = [math.prod(event), *[hidden] * layers, 1]
+        self.event = (event,) if isinstance(event, int) else tuple(event)
+        sizes = [math.prod(self.event), *[hidden] * layers, 1]
         self.net = MLP(sizes, activation, replicas, generator)
         self.context = Linear(context, sizes[1], replicas, generator=generator) if context else None
         lead = (replicas,) if replicas else ()
-        self.log_lambda = (
-            None if lambda_ is None else nn.Parameter(torch.full(lead, math.log(lambda_)))
-        )
+        start = None if lambda_ is None else torch.full(lead, math.log(lambda_))
+        self.log_lambda = None if start is None else nn.Parameter(start)
         self.scale = nn.Parameter(torch.zeros(lead)) if zero_scale else None
 
-    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
-        """c(z), or c(z, x) with a context x [..., (R,) B, context]."""
+    def forward(self, z: Tensor, x: Tensor | None = None, with_grad: bool = False) -> Any:
+        """c(z), or c(z, x) with a context x; `with_grad` as `value_and_grad`."""
+        if with_grad:
+            return self.value_and_grad(z, x)
         flat = self._flat(z)
         y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x, flat))
         return self._value(y, z)
@@ -55,7 +73,7 @@ class MLPSurrogate(nn.Module):
         return Given(self, x)
 
     def value_and_grad(self, z: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """c(z) and dc/dz by the chain rule written out, last layer first."""
+        """c(z) and dc/dz in closed form, both attached to phi."""
         flat = self._flat(z)
         sharpness = self._sharpness(flat)
         inputs = self._inputs(flat, sharpness)
@@ -117,26 +135,20 @@ class MLPSurrogate(nn.Module):
         return _shaped(_cast(y.squeeze(-1), z.dtype), z.shape[: z.ndim - len(self.event)])
 
 
+mlp = MLPSurrogate
+
+
 class Functional:
     """An `mlp` at given parameters, for torch.func and vmap; made by `functional`."""
 
     def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
-        self.net, self.params = _WithGrad(net), {f"net.{k}": p for k, p in params.items()}
+        self.net, self.params = net, params
 
     def __call__(self, z: Tensor) -> Tensor:
-        return self.value_and_grad(z)[0]
+        return cast(Tensor, torch.func.functional_call(self.net, self.params, (z,)))
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.functional_call(self.net, self.params, (z,))
-
-
-class _WithGrad(nn.Module):
-    def __init__(self, net: MLPSurrogate) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.net.value_and_grad(z)
+        return torch.func.functional_call(self.net, self.params, (z,), {"with_grad": True})
 
 
 def functional(net: MLPSurrogate, params: dict[str, Tensor]) -> Functional:
@@ -159,41 +171,6 @@ class Given:
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.net.value_and_grad(z, self.x)
-
-
-def mlp(
-    event: int | Sequence[int],
-    hidden: int = 32,
-    layers: int = 1,
-    activation: str = "tanh",
-    lambda_: float | None = None,
-    zero_scale: bool = True,
-    context: int = 0,
-    replicas: int = 0,
-    generator: torch.Generator | Sequence[torch.Generator] | None = None,
-) -> MLPSurrogate:
-    """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
-
-    Args:
-        event: the shape of one event: 8 for eight bits, (3, 10) for three choices of ten classes.
-        hidden, layers: units of each hidden layer, and how many there are; the output is linear.
-        activation: "tanh", "relu" or "elu".
-        lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
-            z is an unbounded logit, so its scale matters more than the size of the network.
-        zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
-            REINFORCE; without it c starts as random noise of the size of its weights.
-        context: features of an input x that c may look at beside z: `c=net.given(x)` with x
-            [..., (R,) B, context]. With a wrapper such as DistributedDataParallel:
-            `c=lambda z: wrapper(z, x)`.
-        replicas: R networks side by side; `generator` one, or one per replica.
-
-    Raises:
-        ValueError: an unknown activation; when called, z of another shape.
-    """
-    shape = (event,) if isinstance(event, int) else tuple(event)
-    return MLPSurrogate(
-        shape, hidden, layers, activation, lambda_, zero_scale, context, replicas, generator
-    )
 
 
 class Scales(nn.Module):
