@@ -11,7 +11,6 @@ from relax.replicas.networks import (
     Linear,
     glorot,
     matmul,
-    uniform_weights,
 )
 from relax.replicas.optimizers import Adam, Optimizer, RMSprop
 from relax.replicas.streams import Streams
@@ -27,5 +26,4 @@ __all__ = [
     "Streams",
     "glorot",
     "matmul",
-    "uniform_weights",
 ]

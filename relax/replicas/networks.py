@@ -202,23 +202,6 @@ class MLP(nn.Module):
         return [(layer.weight, layer.bias) for layer in layers]
 
 
-def uniform_weights(
-    shape: tuple[int, ...],
-    bound: float,
-    replicas: int,
-    generator: torch.Generator | Sequence[torch.Generator] | None,
-) -> Tensor:
-    """Uniform(-bound, bound) of [R, *shape], a generator per replica where a sequence is given."""
-    if generator is None or isinstance(generator, torch.Generator):
-        lead = (replicas,) if replicas else ()
-        unit = torch.rand(*lead, *shape, generator=generator)
-    else:
-        if len(generator) != replicas:
-            raise ValueError(f"{len(generator)} generators for {replicas} replicas")
-        unit = torch.stack([torch.rand(*shape, generator=g) for g in generator])
-    return (2 * unit - 1) * bound
-
-
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """x [..., (R,) B, in] times weight [(R,) in, out].
 
