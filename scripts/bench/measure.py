@@ -81,7 +81,7 @@ def toy(device: torch.device) -> list[Row]:
 
 
 def vae(device: torch.device, model: str, batch: int) -> list[Row]:
-    """Every estimator on one model, eager; RELAX (and REBAR on linear1) in the other ways as well."""
+    """Every estimator on one model, eager; RELAX and on linear1 REBAR in the other ways as well."""
     runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in ESTIMATORS}
     if model != "linear2":
         runs[("relax4", "eager")] = cases.vae(device, "relax", model, batch, depth=4)
