@@ -81,7 +81,7 @@ def test_every_setting_of_an_estimator_of_the_vae_is_another_run(run_dirs, name)
     base = config(run_dirs, estimators={name: {}})
     with run_folder(base, name, images):
         pass
-    for key, value in vars(base.own(name)).items():
+    for key, value in vars(base.settings_of(name)).items():
         new = words[key] if key in words else changed(value, key)
         other = replace(base, estimators={name: {key: new}})
         said = re.escape(f"estimators.{name}.{key}={value} there, {new} here")

@@ -184,7 +184,7 @@ def test_a_damaged_omniglot_is_fetched_again(tmp_path, monkeypatch, no_download,
 def test_labels_in_the_images_place_are_refused(tmp_path, small_mnist):
     name = "train-images-idx3-ubyte"
     write(tmp_path, {**small_mnist, name: idx(np.zeros((30, 28, 28), np.uint8), magic=0x801)})
-    with pytest.raises(UserError, match="no idx image file"):
+    with pytest.raises(UserError, match="not an idx image file"):
         data.load("mnist", tmp_path)
 
 

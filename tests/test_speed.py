@@ -226,9 +226,9 @@ def test_a_missed_share_of_the_roofline_shows_where_the_time_goes():
     for case, ms in (("matrix products", 3.0), ("Adam", 1.0)):
         rows.append(Row("vae-profile", estimator="rebar", ms=ms, **{**wanted, "case": case}))
     (missed,) = [floor for floor in floors(rows) if floor.verdict == "MISSED"]
-    assert missed.held_by == "rebar: matrix products 75%; Adam 25%"
+    assert missed.explanation == "rebar: matrix products 75%; Adam 25%"
     rows[0].roofline = 0.9
-    assert not any(floor.held_by for floor in floors(rows))
+    assert not any(floor.explanation for floor in floors(rows))
 
 
 def test_a_floor_without_rows_is_not_measured():

@@ -104,9 +104,9 @@ def test_pictures_show_images_above_their_reconstructions(tmp_path):
 def test_what_the_paper_and_its_code_set_are_the_defaults():
     vae = Vae(estimators={"relax": {}, "rebar": {}, "nvil": {}, "muprop": {}})
     assert (vae.latents, vae.hidden, vae.batch, vae.beta2) == (200, 200, 24, 0.99999)
-    relax, rebar = vae.own("relax"), vae.own("rebar")
+    relax, rebar = vae.settings_of("relax"), vae.settings_of("rebar")
     assert (relax.hidden, relax.depth, relax.coupled, rebar.coupled) == (200, 2, True, True)
-    assert {vae.own(name).lr_factor for name in ("nvil", "muprop")} == {10.0}
+    assert {vae.settings_of(name).lr_factor for name in ("nvil", "muprop")} == {10.0}
 
 
 @pytest.mark.parametrize("preset", ["smoke", "quick", "long", "rates", "paper"])

@@ -44,7 +44,7 @@ def test_r_without_x_does_not_change_with_x(float64):
 @pytest.mark.parametrize("inputs", [["z", "sigma"], [], ["y"]])
 def test_bad_inputs_of_r_are_named(run_dirs, inputs):
     with pytest.raises(UserError, match="estimators.relax.inputs"):
-        Vae(estimators={"relax": {"inputs": inputs}}).own("relax")
+        Vae(estimators={"relax": {"inputs": inputs}}).settings_of("relax")
 
 
 def test_a_dead_r_is_reported_once_and_recorded(run_dirs, digits, capsys, monkeypatch):

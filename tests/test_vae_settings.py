@@ -28,9 +28,9 @@ def test_bad_settings_are_named(run_dirs, changes, message):
 
 def test_bad_settings_of_an_estimator_are_named(run_dirs):
     with pytest.raises(UserError, match="hiden"):
-        config(run_dirs, estimators={"relax": {"hiden": 3}}).own("relax")
+        config(run_dirs, estimators={"relax": {"hiden": 3}}).settings_of("relax")
     with pytest.raises(UserError, match="sigmoid"):
-        config(run_dirs, estimators={"relax": {"relaxation": "x"}}).own("relax")
+        config(run_dirs, estimators={"relax": {"relaxation": "x"}}).settings_of("relax")
 
 
 def test_digits_stand_in_only_where_nobody_asked_for_mnist(tmp_path, monkeypatch, capsys, run_dirs):

@@ -76,7 +76,7 @@ def measure_one(problem: Problem, name: str, setting: Setting, draws: int) -> Me
     is_toy = isinstance(problem.measured, Toy)
     copies = COPIES if is_toy else 1
     torch.manual_seed(0)  # networks in phi
-    # The reference has noise of its own: shared noise would hide in the bias.
+    # The reference has other noise, because shared noise would cancel in the bias.
     generator = torch.Generator().manual_seed(2 if name == REFERENCE else 1)
     bench = Bench(problem.measured)
     built = setting.build(bench)

@@ -12,7 +12,7 @@ from experiments.run.checkpoint import read_checkpoint
 from experiments.vae import data
 from experiments.vae.models import VAE
 
-RUNS = Path("runs/compare")  # apart from the VAE family's own runs
+RUNS = Path("runs/compare")  # separate from the runs of the VAE family
 
 
 def trained(

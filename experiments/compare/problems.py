@@ -18,7 +18,7 @@ import relax as rx
 from experiments.vae.data import Images
 from experiments.vae.models import VAE
 
-CHUNK = 2**18  # numbers at once where flips go through the decoder: what a cache holds
+CHUNK = 2**18  # numbers that fit a cache, where flips go through the decoder
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Layer:
 
     Attributes:
         dist: the layer's Bernoulli, logits [B, D]. Bits are [..., B, D] and f is [..., B].
-        context: x and the bits below [B, C], what a surrogate may see beside z.
+        context: x and the bits below [B, C], what a surrogate may see in addition to z.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ def other_images(
 
 
 def batches(images: Images, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random batches [B, pixels], binarized anew where the images are intensities."""
+    """Random batches [B, pixels], binarized again where the images are intensities."""
     while True:
         x = images.train[torch.randint(len(images.train), (batch,), generator=generator)]
         yield (torch.rand(x.shape, generator=generator) < x).to(x.dtype) if images.dynamic else x

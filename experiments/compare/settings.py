@@ -37,7 +37,7 @@ class Bench:
 
     @property
     def context(self) -> Tensor:
-        """What a surrogate may see beside z, [B, C]."""
+        """What a surrogate may see in addition to z, [B, C]."""
         return self.problem.context
 
     def __call__(self, b: Tensor) -> Tensor:

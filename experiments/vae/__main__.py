@@ -18,8 +18,8 @@ from experiments.vae.train import train
 
 BANNER = """
 ======================================================================================
-  MNIST is not here and cannot be downloaded. This runs on scikit-learn's 8x8 DIGITS.
-  Every file and figure says digits; nothing of it is comparable with the paper.
+  MNIST is missing and cannot be downloaded. This runs on scikit-learn's 8x8 DIGITS.
+  All files and figures are labelled digits; they are not comparable with the paper.
   {why}
 ======================================================================================
 """
@@ -44,7 +44,7 @@ def run(config: Vae) -> None:
 
 
 def find_images(config: Vae) -> data.Images:
-    """The images asked for; where nobody asked, digits may stand in for a missing MNIST."""
+    """The configured images; digits replace a missing MNIST where `data.fallback` allows it."""
     wanted = config.data
     try:
         return data.load(wanted.name, wanted.root, wanted.binarization)

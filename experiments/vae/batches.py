@@ -10,7 +10,7 @@ from relax.replicas import Streams
 
 
 class Batches:
-    """Batches [R, B, pixels] by index, each replica in its own order from its own stream.
+    """Batches [R, B, pixels] by index, every replica in an order from its own stream.
 
     The last, smaller batch of an epoch is dropped, as the paper's code does.
     """
@@ -23,19 +23,19 @@ class Batches:
         self.order: Tensor | None = None
 
     def at(self, step: int) -> Tensor:
-        """The batch of this step; steps must be asked for in order."""
+        """The batch of this step; call it for the steps in order."""
         return self.take(*self.choose(step))
 
     def random(self) -> Tensor:
-        """A batch drawn with replacement, outside the epochs' order."""
+        """A batch drawn with replacement, independent of the epochs."""
         return self.take(*self.choose_random())
 
     def choose_random(self) -> tuple[Tensor, Tensor | None]:
-        """Which images make a random batch, and the noise that binarizes them."""
+        """The indices of a random batch, and the noise that binarizes it."""
         return self._with_noise(self.streams.randint(len(self.images.train), self.batch))
 
     def choose(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Which images [R, B] make the batch of this step, and the noise that binarizes them."""
+        """The indices [R, B] of the batch of this step, and the noise that binarizes it."""
         position = step % self.per_epoch
         if position == 0 or self.order is None:
             self.order = self.streams.rand(len(self.images.train)).argsort(-1)
@@ -43,7 +43,7 @@ class Batches:
         return self._with_noise(index)
 
     def take(self, index: Tensor, u: Tensor | None) -> Tensor:
-        """The batch that was chosen, [R, B, pixels]."""
+        """The batch with these indices, [R, B, pixels]."""
         x = self.images.train.index_select(0, index.reshape(-1)).view(*index.shape, -1)
         return x if u is None else (u < x).to(x.dtype)
 

@@ -69,18 +69,18 @@ class Vae(Experiment):
         """The folder of the runs and of their results: mnist-linear1"""
         return f"{images.name}-{self.model}"
 
-    def own(self, estimator: str) -> Any:
+    def settings_of(self, estimator: str) -> Any:
         """An estimator's settings: the defaults, overridden by the YAML and the command line."""
         where = f"estimators.{estimator}"
-        own = overlay(ESTIMATORS[estimator].settings, self.estimators[estimator], where)
-        if isinstance(own, Rebar):
-            known(own.relaxation, ("sigmoid", "tucker"), f"{where}.relaxation")
-        if isinstance(own, Relax):
-            for what in own.inputs:
+        settings = overlay(ESTIMATORS[estimator].settings, self.estimators[estimator], where)
+        if isinstance(settings, Rebar):
+            known(settings.relaxation, ("sigmoid", "tucker"), f"{where}.relaxation")
+        if isinstance(settings, Relax):
+            for what in settings.inputs:
                 known(what, RESIDUAL_INPUTS, f"{where}.inputs")
             names = ", ".join(RESIDUAL_INPUTS)
-            check(own.inputs, f"{where}.inputs=[]: r needs at least one of {names}")
-            check({"z", "sigma"} - {*own.inputs}, f"{where}.inputs: z or sigma, not both")
-        if hasattr(own, "lambda_"):
-            positive(own.lambda_, f"{where}.lambda_")
-        return own
+            check(settings.inputs, f"{where}.inputs=[]: r needs at least one of {names}")
+            check({"z", "sigma"} - {*settings.inputs}, f"{where}.inputs: z or sigma, not both")
+        if hasattr(settings, "lambda_"):
+            positive(settings.lambda_, f"{where}.lambda_")
+        return settings

@@ -29,7 +29,7 @@ def load(name: str, root: str | Path = "data", binarization: str = "static") -> 
 
 
 def available(name: str, root: str | Path = "data") -> bool:
-    """Whether `load` would find the files without a download."""
+    """Whether the files exist, so that `load` downloads nothing."""
     wanted = {
         "mnist": [file for file, (_, md5) in mnist.FILES.items() if md5],
         "omniglot": ["chardata.mat"],
@@ -40,7 +40,7 @@ def available(name: str, root: str | Path = "data") -> bool:
 
 
 def _digits(root: str | Path, binarization: str) -> Images:
-    """scikit-learn's 1 797 digits of 8x8, the stand-in that needs no file."""
+    """scikit-learn's 1 797 digits of 8x8, which need no file."""
     from sklearn.datasets import load_digits
 
     pixels = torch.from_numpy(load_digits().data / 16.0)

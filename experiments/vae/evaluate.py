@@ -1,4 +1,4 @@
-"""What is measured beside training: ELBO, the 100-sample bound, gradient variance, pictures."""
+"""Measurements of a VAE: ELBO, the K-sample bound, variance of the gradient, r's share, samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.vae.method import Method, hard_pass
 from experiments.vae.models import VAE
 from relax.replicas import Streams
 
-ROWS = 2_000  # rows that go through the model at once; more only costs memory
+ROWS = 2_000  # rows that go through the model at once; more would only use more memory
 
 
 @torch.no_grad()

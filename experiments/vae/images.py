@@ -14,7 +14,7 @@ STATIC_SEED = 0  # one fixed draw, so that `static` is the same data set everywh
 class Images:
     """Three splits of images in [0, 1], each [N, pixels]; `mean` is the training images'.
 
-    `dynamic`: the training images are intensities, binarized anew in every batch.
+    `dynamic`: the training images are intensities, binarized again in every batch.
     """
 
     name: str

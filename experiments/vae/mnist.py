@@ -38,7 +38,7 @@ def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
         raise files.Damaged(f"{path} is damaged or truncated ({error})") from None
     if magic != 0x803:
         kind = UserError if magic >> 8 == 0x8 else files.Damaged  # another idx file, or none at all
-        raise kind(f"{path} is no idx image file (it starts with {magic:#x})")
+        raise kind(f"{path} is not an idx image file (it starts with {magic:#x})")
     if len(raw) != 16 + count * rows * columns:
         wanted = 16 + count * rows * columns
         raise files.Damaged(f"{path} is truncated or too long: {len(raw):,} bytes of {wanted:,}")
@@ -70,7 +70,7 @@ def _mnist_pixels(root: str | Path) -> list[np.ndarray]:
         path = files.find(file, root)
         pixels.append(read_idx(path, md5))
         if len(pixels[-1]) != count:
-            raise UserError(f"{path} holds {len(pixels[-1]):,} images, not {count:,}")
+            raise UserError(f"{path} contains {len(pixels[-1]):,} images, not {count:,}")
     return pixels
 
 

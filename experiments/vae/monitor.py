@@ -1,4 +1,4 @@
-"""What a run of the VAE measures beside training: bounds, variances, divergence, dead networks."""
+"""Measurements during a run of the VAE: bounds, variances, divergence, dead networks."""
 
 from __future__ import annotations
 

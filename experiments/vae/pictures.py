@@ -18,11 +18,13 @@ COUNT = 16
 
 
 def save_pictures(vae: VAE, images: Images, streams: Streams, tracker: Tracker) -> None:
-    """The first replica's pictures, into the run folder and W&B: test images over their
-    reconstructions, and draws from the prior. What fails is reported and left out."""
+    """Save pictures of the first replica into the run folder and W&B.
+
+    Test images above their reconstructions, and draws from the prior. A failure is only reported.
+    """
     try:
         _save_pictures(vae, images, streams, tracker)
-    except Exception as error:  # no picture is worth a run
+    except Exception as error:  # a picture must not end a run
         print(f"no pictures ({type(error).__name__}: {error})", flush=True)
 
 

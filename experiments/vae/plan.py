@@ -1,4 +1,4 @@
-"""About how long VAEs take on this machine, from a few steps and one validation of every run."""
+"""Estimated time of runs on this machine, from a few steps and validations of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.vae.train import Run, rows_of
 
 
 def seconds(config: Vae, name: str, images: Images) -> float:
-    """A run's time if it starts anew; what torch.compile saves is left out."""
+    """The time of a run from its start, without what torch.compile saves."""
     if not (rows := ranks.mine(rows_of(config))):
         return 0.0
     run = Run(replace(config, compile=False), name, images, rows)
@@ -32,7 +32,7 @@ def seconds(config: Vae, name: str, images: Images) -> float:
 
 
 def plan(config: Vae, images: Images, costs: dict[str, float]) -> str:
-    """What will be done, and about how long it takes; costs: name -> seconds."""
+    """A line with the planned runs and their estimated time; costs: estimator -> seconds."""
     rows, steps = len(rows_of(config)), config.total_steps(len(images.train))
     replicas = f"{rows} replicas (rates x seeds), " if rows > 1 else ""
     return (

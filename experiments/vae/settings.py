@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 in place of z
+RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 instead of z
 
 
 @dataclass
@@ -33,7 +33,7 @@ class MuProp:
 
 @dataclass
 class Concrete:
-    """The relaxed samples in place of the hard ones."""
+    """Relaxed samples instead of hard ones."""
 
     lambda_: float = 0.5
 
@@ -71,7 +71,7 @@ class Relax(Rebar):
 
 @dataclass
 class RelaxPublished(Relax):
-    """RELAX with the weight decay of the authors' code, which takes every weight of r to zero."""
+    """RELAX with the weight decay of the authors' code, which drives every weight of r to zero."""
 
     weight_decay: float = 0.001
 
@@ -81,7 +81,7 @@ class RaoRelax:
     """RELAX with c = f and the noise of z given b integrated out."""
 
     eta: float = 1.0
-    gamma: float = 0.8  # share of f's slope at b that is integrated in closed form
+    gamma: float = 0.8  # share of f's derivative at b that is integrated in closed form
     lambda_: float = 0.1
     learn_lambda: bool = False
     lr_factor: float = 1.0  # phi's learning rate over the model's

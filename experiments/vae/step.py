@@ -1,4 +1,4 @@
-"""One training step: a pure function of tensors, and the two optimisers."""
+"""One training step: the gradients of the model and of phi, and their optimisers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from relax.replicas import Adam
 class Step:
     """Trains the model on the estimate and phi on its objective, each with its own Adam.
 
-    lr [R]: the model's learning rates. Their Adams share beta2, which the authors set to .99999.
-    compiled: let torch.compile fuse the small operations, forward and backward in one graph; pays
-        from about 20 000 steps.
+    Args:
+        lr: the model's learning rates, [R].
+        beta2: of both Adams; the authors use .99999.
+        compiled: use torch.compile for the forward and backward pass; faster from about 20 000
+            steps.
     """
 
     def __init__(self, method: Method, lr: Tensor, beta2: float = 0.99999, compiled: bool = False):

@@ -26,8 +26,8 @@ class Residual(nn.Module):
     The first layer is kept in two parts, which start as one layer: `context` is applied once per
     batch and `of_z` is differentiated in z_l.
 
-    inputs: what r_l sees beside the layers below: "z" or "sigma" (2 sigma(z / lambda) - 1), "x".
-        An input that is left out is replaced by zeros. With "x" alone r_l is a learned baseline.
+    inputs: "z" or "sigma" (2 sigma(z / lambda) - 1), and "x". An input that is left out is replaced
+        by zeros. With "x" alone r_l is a learned baseline.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Surrogate:
         return self.residual(z, self.context(), self.lambdas[self.layer])
 
     def context(self) -> Tensor:
-        """What r_l sees beside z_l: it must not see b_l or the layers above."""
+        """The inputs of r_l other than z_l. It must not see b_l or the layers above."""
         x = self.x - self.vae.mean
         x = x if "x" in self.residual.inputs else torch.zeros_like(x)
         return torch.cat([x, *(2 * b - 1 for b in self.sample.latents[: self.layer])], dim=-1)

@@ -66,7 +66,7 @@ def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str,
 
 def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
     """The estimator's run folder; settings of the final measurements may change on resuming."""
-    plain = settings(config, name, config.own(name))
+    plain = settings(config, name, config.settings_of(name))
     plain["data"] = {"name": images.name, "binarization": config.data.binarization}
     free = ("steps", "epochs", "iwae_samples", "pictures")
     path = ranks.shard(run_path(config, "vae", config.case(images), name))
@@ -101,7 +101,9 @@ class Run:
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         mean = self.images.mean.cpu()
         vae = VAE(config.model, mean, config.latents, config.hidden, generators)
-        self.method = ESTIMATORS[name].method(vae.to(place), config.own(name), generators).to(place)
+        self.method = (
+            ESTIMATORS[name].method(vae.to(place), config.settings_of(name), generators).to(place)
+        )
         self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
         self.order = self._streams(ORDER, place)
         self.noise = self._streams(NOISE, place)

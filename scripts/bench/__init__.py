@@ -1,1 +1,1 @@
-"""How fast is it: python -m scripts.bench (make bench)."""
+"""The benchmark of training steps: python -m scripts.bench (make bench)."""

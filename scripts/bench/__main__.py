@@ -1,8 +1,8 @@
-"""How fast is it: python -m scripts.bench [--device cpu|cuda] [--only toy] (make bench)
+"""Time training steps: python -m scripts.bench [--device cpu|cuda] [--only toy] (make bench)
 
-Times training steps beside plain PyTorch code in the same process, prints the table and what it
-has to hold, and writes results/bench/<device>.csv, floors-<device>.csv and a figure. Under five
-minutes on two cores.
+Compares training steps with plain PyTorch code in the same process, checks the results against the
+required speed, and writes results/bench/<device>.csv, floors-<device>.csv and a figure. Takes less
+than five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scripts.bench.figure import draw
 from scripts.bench.floors import Floor, floors
 from scripts.bench.measure import Row
 
-# The longest first, so that two processes end together.
+# The longest parts first, so that two processes end at about the same time.
 PARTS = {
     **{
         f"vae {model} {batch}": partial(measure.vae, model=model, batch=batch)
@@ -41,24 +41,26 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--only", default="", help="parts whose name begins so, and no files")
+    parser.add_argument(
+        "--only", default="", help="run the parts whose name starts with this, write no files"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     device = find_device(arguments.device)
     names = [name for name in PARTS if name.startswith(arguments.only)]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     print(f"{len(names)} parts on {hardware(device)}, about 5 minutes", flush=True)
     rows = [row for part in run(device, names, arguments.processes) for row in part]
-    held = floors(rows)
-    print(table(rows), "", held_table(held), sep="\n")
+    checked = floors(rows)
+    print(table(rows), "", floor_table(checked), sep="\n")
     if not arguments.only:
-        write(arguments.results, device, rows, held)
-    print(f"{time.perf_counter() - begun:.0f} s")
+        write(arguments.results, device, rows, checked)
+    print(f"{time.perf_counter() - start:.0f} s")
 
 
 def run(device: torch.device, names: list[str], processes: int) -> list[list[Row]]:
-    """Every part in a fresh process, so that none inherits another's memory; a GPU has one."""
+    """Run every part in a new process, because memory is measured; on a GPU all in this one."""
     work = partial(part, device)
     if device.type == "cuda" or processes == 1:
         return [work(name) for name in names]
@@ -70,9 +72,9 @@ def run(device: torch.device, names: list[str], processes: int) -> list[list[Row
 def part(device: torch.device, name: str) -> list[Row]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     rows = PARTS[name](device)
-    print(f"  {name}: {time.perf_counter() - begun:.0f} s", flush=True)
+    print(f"  {name}: {time.perf_counter() - start:.0f} s", flush=True)
     return rows
 
 
@@ -84,7 +86,7 @@ def hardware(device: torch.device) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """What a reader asks first, one line per row."""
+    """The most important columns, one line per row."""
     head = ["", "batch", "replicas", "ms/step", "us/replica", "x plain", "x Concrete", "roofline"]
     lines = [head]
     for r in rows:
@@ -99,17 +101,17 @@ def table(rows: list[Row]) -> str:
     return align(lines)
 
 
-def held_table(held: list[Floor]) -> str:
+def floor_table(checked: list[Floor]) -> str:
     lines = [["floor", "", "measured", "", ""]]
-    for floor in held:
+    for floor in checked:
         sign = "at most" if floor.at_most else "at least"
         bound, measured = (f"{x:.4g}{floor.unit}" for x in (floor.bound, floor.measured))
-        lines.append([floor.what, f"{sign} {bound}", measured, floor.verdict, floor.held_by])
+        lines.append([floor.what, f"{sign} {bound}", measured, floor.verdict, floor.explanation])
     return align(lines)
 
 
 def align(lines: list[list[str]]) -> str:
-    """The first column to the left, the others to the right."""
+    """Align the first column to the left and the others to the right."""
     first, *others = ([len(line[i]) for line in lines] for i in range(len(lines[0])))
     widths = [max(lengths) for lengths in others]
     padded = [
@@ -119,13 +121,15 @@ def align(lines: list[list[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
-def write(results: Path, device: torch.device, rows: list[Row], held: list[Floor]) -> None:
+def write(results: Path, device: torch.device, rows: list[Row], checked: list[Floor]) -> None:
     load = f"{os.cpu_count()} cores with a load of {os.getloadavg()[1]:.0f}"
     name = f"{hardware(device)}; {load}".replace(",", " ")
     cells = [[*row.cells(), name] for row in rows]
     write_table(results / "bench" / f"{device.type}.csv", [*measure.COLUMNS, "hardware"], cells)
     columns = ["floor", "bound", "measured", "verdict", "where the time goes"]
-    lines = [[f.what, f"{f.bound:g}", f"{f.measured:.4g}", f.verdict, f.held_by] for f in held]
+    lines = [
+        [f.what, f"{f.bound:g}", f"{f.measured:.4g}", f.verdict, f.explanation] for f in checked
+    ]
     write_table(results / "bench" / f"floors-{device.type}.csv", columns, lines)
     draw(rows, results / "figures" / f"bench_{device.type}")
 

@@ -1,4 +1,4 @@
-"""What is timed: training steps of the experiments as they run, beside the plain reference's."""
+"""The training steps that are timed: those of the experiments and of the plain reference."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def vae(
     latents: int = 200,
     compile: bool = False,
     graph: bool = False,
-    **own,
+    **settings,
 ) -> VaeRun:
-    """A run of the VAE, of which `step` is what is timed."""
+    """A run of the VAE, whose `step` is timed."""
     config = Vae(
         model=model,
         batch=batch,
@@ -54,13 +54,13 @@ def vae(
         device=device.type,
         compile=compile,
         graph="on" if graph else "off",
-        estimators={estimator: own},
+        estimators={estimator: settings},
     )
     return VaeRun(config, estimator, images(device))
 
 
 def stepper(run: VaeRun) -> Callable[[], None]:
-    """Its next step at every call."""
+    """A function that makes the run's next step at every call."""
     numbers = count(1)
     return lambda: run.step(next(numbers))
 
@@ -83,7 +83,7 @@ def flops(run: VaeRun) -> int:
 
 
 def probes(device: torch.device, batch: int) -> tuple[Steps, float, float]:
-    """The machine's own speed: the products of a layer of the VAE, and Adam's memory traffic.
+    """The speed of the machine: the products of a layer of the VAE, and Adam's memory traffic.
 
     Returns the steps, the floating-point operations of `matmul` and the words of `copy`.
     """

@@ -1,4 +1,4 @@
-"""The benchmark as a picture: what one step costs, and beside what."""
+"""The figure of the benchmark."""
 
 from __future__ import annotations
 

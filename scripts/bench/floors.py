@@ -1,4 +1,4 @@
-"""The floors that the benchmark must hold, each as a question to its rows."""
+"""The required speed: bounds that the rows of the benchmark are checked against."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scripts.bench.measure import Row
 
 
 class Floor(NamedTuple):
-    """measured must be at least `bound`, or at most where `at_most`; nan: not measured here.
+    """A bound: `measured` must be at least (with `at_most`, at most) `bound`; nan: not measured.
 
-    profile: where the time goes, shown where the floor is missed.
+    profile: where the time is spent, shown where the bound is missed.
     """
 
     what: str
@@ -30,13 +30,13 @@ class Floor(NamedTuple):
         return "met" if met else "MISSED"
 
     @property
-    def held_by(self) -> str:
-        """What holds a floor that was missed."""
+    def explanation(self) -> str:
+        """The profile, where the bound is missed."""
         return self.profile if self.verdict == "MISSED" else ""
 
 
 class Rows:
-    """The rows, asked by their columns."""
+    """Rows, selected by the values of their columns."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
@@ -50,7 +50,7 @@ class Rows:
 
 
 def floors(rows: list[Row]) -> list[Floor]:
-    """Every floor; where several rows speak to one, the worst of them."""
+    """Every floor, against the worst of the rows that it is about."""
     ask = Rows(rows).least
     found = []
     for how, seeds, bound in (
@@ -80,7 +80,7 @@ def floors(rows: list[Row]) -> list[Floor]:
 
 
 def profile(rows: list[Row], batch: int) -> str:
-    """Where the time of a compiled step goes, for each estimator."""
+    """The shares of a compiled step's time, for each estimator."""
     of = [r for r in rows if r.family == "vae-profile" and r.batch == batch]
     texts = []
     for name in dict.fromkeys(r.estimator for r in of):
@@ -91,7 +91,7 @@ def profile(rows: list[Row], batch: int) -> str:
 
 
 def estimators(ask: Callable[..., float]) -> list[Floor]:
-    """RELAX beside REBAR and Concrete, batch 100 on linear1."""
+    """RELAX against REBAR and Concrete, batch 100 on linear1."""
     wanted = {"family": "vae", "case": "linear1", "batch": 100, "variant": "eager"}
     rebar, two, four = (
         ask("vs_concrete", estimator=name, **wanted) for name in ("rebar", "relax", "relax4")
@@ -104,7 +104,7 @@ def estimators(ask: Callable[..., float]) -> list[Floor]:
 
 
 def replicas(ask: Callable[..., float]) -> list[Floor]:
-    """What a replica costs beside others, and what only a GPU can show."""
+    """The cost of a replica among others, and the floors of a GPU."""
     wanted = {"family": "vae-replicas", "estimator": "rebar"}
     ten = ask("vs_one_replica", variant="eager", replicas=10, **wanted)
     twenty = ask("vs_one_replica", variant="graph", replicas=20, **wanted)

@@ -1,4 +1,4 @@
-"""The benchmark's groups: each times its contenders in turns and returns rows for the table."""
+"""The parts of the benchmark: each times several steps in turns and returns rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ COLUMNS = [item.name for item in fields(Row)]
 
 
 def variants(device: torch.device) -> dict[str, dict]:
-    """The ways of running one step that this device has."""
+    """The ways of running a step on this device."""
     found = {"eager": {}, "compiled": {"compile": True}}
     if device.type == "cuda":
         found["graph"] = {"graph": True}
@@ -81,7 +81,7 @@ def toy(device: torch.device) -> list[Row]:
 
 
 def vae(device: torch.device, model: str, batch: int) -> list[Row]:
-    """Every estimator on one model, eager; RELAX, on linear1 also REBAR, in the other ways too."""
+    """Every estimator on one model, eager; RELAX and on linear1 REBAR in the other ways as well."""
     runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in ESTIMATORS}
     if model != "linear2":
         runs[("relax4", "eager")] = cases.vae(device, "relax", model, batch, depth=4)
@@ -115,7 +115,7 @@ def vae(device: torch.device, model: str, batch: int) -> list[Row]:
 
 
 def roofline(group: Group, name: str, run: cases.VaeRun, work: float, words: float) -> float:
-    """The share of the step that its matrix products and Adam's memory traffic need alone."""
+    """The share of the step's time that matrix products and Adam's memory traffic alone need."""
     parameters = sum(p.numel() for p in [*run.vae.parameters(), *run.method.phi()])
     products = cases.flops(run) / work * group.seconds["matmul"]
     traffic = cases.ADAM_WORDS * parameters / words * group.seconds["copy"]
@@ -124,7 +124,7 @@ def roofline(group: Group, name: str, run: cases.VaeRun, work: float, words: flo
 
 
 def profile(step: Callable[[], object], name: str, batch: int, steps: int = 20) -> list[Row]:
-    """Where a compiled step's time goes, by the profiler, which itself slows what is small."""
+    """The parts of a compiled step's time by the profiler, which slows small operations."""
     with torch.profiler.profile() as found:
         for _ in range(steps):
             step()
@@ -137,7 +137,7 @@ def profile(step: Callable[[], object], name: str, batch: int, steps: int = 20) 
     ]
 
 
-PROFILE = {  # what a part of a step is called in the table -> how the profiler's names begin
+PROFILE = {  # part of a step in the table -> prefixes of the profiler's names
     "matrix products": ("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
     "fused passes": ("## Call CompiledFxGraph",),
     "Adam": ("aten::_fused_adam_",),
@@ -175,7 +175,7 @@ def scaling(device: torch.device) -> list[Row]:
 
 
 def memory(device: torch.device, case: str) -> list[Row]:
-    """The most memory that a run holds beyond what the process held before it, in MB."""
+    """The peak memory of a run above what the process used before it, in MB."""
     family, replicas, batch = MEMORY[case]
     before = peak_mb(device, reset=True)
     if family == "toy":
@@ -198,7 +198,7 @@ MEMORY = {  # case -> family, replicas, batch
 
 
 def peak_mb(device: torch.device, reset: bool = False) -> float:
-    """The peak so far; of this process on Linux, nan elsewhere. `reset` starts it anew."""
+    """The peak so far, of this process on Linux, nan elsewhere; `reset` resets it first."""
     if device.type == "cuda":
         if reset:
             torch.cuda.reset_peak_memory_stats()
@@ -213,7 +213,7 @@ def peak_mb(device: torch.device, reset: bool = False) -> float:
 
 
 def rl(device: torch.device) -> list[Row]:
-    """Frames a second of ten replicas in training, as a share of bare environments'."""
+    """Frames per second of ten replicas in training, as a share of the bare environments'."""
     rows = []
     for name, (env, estimator) in rl_speed.CASES.items():
         run = rl_speed.start(env, estimator, 10)

@@ -1,8 +1,8 @@
-"""RELAX and REBAR as one would write them down from the paper: what the fast forms are held to.
+"""RELAX and REBAR as one would write them down from the paper: the reference of the benchmark.
 
 Plain PyTorch, nothing of this project: torch.nn.Linear, torch.optim.Adam, z~ from v by the textbook
 formula, every term of the estimator by `autograd.grad`, c and with it the decoder once at b, once
-at z and once at z~, and the variance objective by a second derivative. Neither tuned nor held back.
+at z and once at z~, and the variance objective by a second derivative.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def relax(f_b: Tensor, c: Callable, logits: Tensor, b: Tensor, z: Tensor, z_tild
     """The estimate of every row's gradient in the logits, attached to c's parameters."""
     c_z, c_zt = c(z), c(z_tilde)
 
-    def slope(y: Tensor, again: bool = True) -> Tensor:
+    def derivative(y: Tensor, again: bool = True) -> Tensor:
         return torch.autograd.grad(y.sum(), logits, create_graph=again, retain_graph=True)[0]
 
-    score = slope(log_prob(b, logits), again=False)
-    return (f_b.detach() - c_zt)[..., None] * score + slope(c_z) - slope(c_zt)
+    score = derivative(log_prob(b, logits), again=False)
+    return (f_b.detach() - c_zt)[..., None] * score + derivative(c_z) - derivative(c_zt)
 
 
 class Toy:

@@ -1,8 +1,7 @@
-"""Times that can be compared on a machine that others use as well.
+"""Times that can be compared on a machine that other processes use as well.
 
-All contenders of a group take turns, so that a disturbance meets them alike, and ratios are taken
-turn by turn. On a CPU the process's own seconds are counted, which on an idle machine are the
-clock's; on a GPU the clock's, to the end of what was started.
+The steps of a group take turns, so that a disturbance affects all of them, and ratios are taken
+turn by turn. On a CPU, process time is measured; on a GPU, wall-clock time until it is idle.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Steps = dict[str, Callable[[], object]]
 
 
 class Group:
-    """Contenders that were timed in turns: `seconds[name]` holds one step's time in every turn."""
+    """Steps timed in turns; `seconds[name]` has the time of one step in every turn."""
 
     def __init__(self, steps: Steps, device: torch.device, turns: int = 9, seconds: float = 0.03):
         self.device = device
@@ -37,7 +36,7 @@ class Group:
         return float(np.median(self.seconds[slow] / self.seconds[fast]))
 
     def _calls(self, step: Callable[[], object], seconds: float) -> int:
-        """Calls that fill `seconds`, after enough of them that compilers and caches are warm."""
+        """The number of calls that take `seconds`, after some calls for compilation and caches."""
         for _ in range(4):
             step()
         return max(1, round(seconds / max(self._time(step, 2), 1e-6)))
@@ -47,9 +46,9 @@ class Group:
         clock = time.perf_counter if on_gpu else time.process_time
         if on_gpu:
             torch.cuda.synchronize()
-        begun = clock()
+        start = clock()
         for _ in range(calls):
             step()
         if on_gpu:
             torch.cuda.synchronize()
-        return (clock() - begun) / calls
+        return (clock() - start) / calls

@@ -1,8 +1,8 @@
 """The GPU's tests, benchmark and long runs: python -m scripts.gpu --minutes 60 (make gpu)
 
-Works through its steps in order and writes after each, so that a cut costs only the rest; the same
-command resumes. Needs PyTorch, NumPy, SciPy, scikit-learn, pytest and Hydra, but neither W&B nor
-gymnasium. Results: tests.txt, bench.csv and runs.tar.gz under --out.
+The steps run in order and each writes its results, so that an interruption loses only the rest.
+The same command resumes. Needs PyTorch, NumPy, SciPy, scikit-learn, pytest and Hydra, but neither
+W&B nor gymnasium. Results: tests.txt, bench.csv and runs.tar.gz under --out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ STEPS = ("tests", "bench", "runs")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=60.0, help="the whole time")
+    parser.add_argument("--minutes", type=float, default=60.0, help="total time")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of the results")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
-    parser.add_argument("--rows", type=int, help="of the benchmark: only the first ones")
+    parser.add_argument("--rows", type=int, help="only the first rows of the benchmark")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=DEFAULT_JOBS, metavar="LIST")
     parser.add_argument("--workers", type=int, default=2, help="runs side by side")
     arguments = parser.parse_args()
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run_tests(log: Path) -> None:
-    """pytest -m gpu, shown and kept."""
+    """Run the tests that need a GPU; print the end of the output and save all of it."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py"]
     done = subprocess.run(command, capture_output=True, text=True)
     log.write_text(done.stdout + done.stderr)

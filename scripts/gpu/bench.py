@@ -1,4 +1,4 @@
-"""How fast the VAE's step is on this device: eager, compiled, as a CUDA graph, and both."""
+"""The time of the VAE's step on this device: eager, compiled, as a CUDA graph, and both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIANTS = {  # variant -> settings of the run
     "compiled + graph": {"compile": True, "graph": True},
 }
 REPLICAS = (1, 5, 20, 40)
-SECONDS = 0.5  # how long a row is measured
+SECONDS = 0.5  # of measuring a row
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
 
 
 def plan() -> list[Row]:
-    """The rows in the order of their value, because a short lease ends early."""
+    """The rows, the most important first, because the time may end before the last."""
     order = [("graph", REPLICAS), ("eager", (1, 20)), ("compiled + graph", (1, 20, 40))]
     rows = [
         Row("linear1", estimator, variant, 24, replicas)
@@ -57,7 +57,7 @@ def plan() -> list[Row]:
 
 
 def measure(rows: list[Row], device: torch.device, file: Path, deadline: float) -> None:
-    """Measure the rows until the deadline (of time.monotonic) and write each at once."""
+    """Measure the rows until the deadline (of time.monotonic); each is written immediately."""
     products, traffic = rates(device)
     print(f"float32 products {products / 1e12:.1f} TFLOP/s, copy {traffic / 1e12:.2f} TB/s")
     with open(file, "w", newline="") as handle:
@@ -65,7 +65,7 @@ def measure(rows: list[Row], device: torch.device, file: Path, deadline: float) 
         writer.writeheader()
         for row in rows:
             if time.monotonic() > deadline:
-                print("no time left for the remaining rows of the benchmark", flush=True)
+                print("the time is over; the remaining rows are not measured", flush=True)
                 return
             row = time_step(row, device, products, traffic)
             writer.writerow(
@@ -86,7 +86,7 @@ def time_step(row: Row, device: torch.device, products: float, traffic: float) -
         device, row.estimator, row.model, row.batch, row.replicas, **VARIANTS[row.variant]
     )
     parameters = sum(p.numel() for p in [*run.vae.parameters(), *run.method.phi()])
-    # The operations are counted by an eager step of an equal run.
+    # Operations are counted in an eager step of an identical run.
     flops = cases.flops(cases.vae(device, row.estimator, row.model, row.batch, row.replicas))
     step = cases.stepper(run)
     for _ in range(6):
@@ -133,7 +133,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def ratios(file: Path) -> Iterator[str]:
-    """What the benchmark says in words: graph over eager, and many replicas over one."""
+    """Sentences with the main ratios: graph over eager, and many replicas over one."""
     with open(file, newline="") as handle:
         rows = list(csv.DictReader(handle))
     found = {

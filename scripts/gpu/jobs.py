@@ -1,4 +1,4 @@
-"""Which runs a GPU makes, in lists that can be chosen by name (--jobs)."""
+"""The runs on a GPU, in lists that are chosen by name (--jobs)."""
 
 from __future__ import annotations
 

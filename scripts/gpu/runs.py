@@ -1,4 +1,4 @@
-"""The VAE's long runs on a GPU: many rates and seeds as replicas of one run, in order of value."""
+"""The VAE's long runs on a GPU: many rates and seeds as replicas of one run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from experiments.vae.train import Run, train
 from scripts.gpu.bench import seconds_per_step, synchronize
 
 RECORDS = ("config.json", "metrics.csv", "summary.json")
-WORTHWHILE = 0.3  # the share of a run for which it is started although it will be cut
+WORTHWHILE = 0.3  # start a run if there is time for at least this share of it
 SET_UP = 10.0  # seconds before a run's first step
 
 
@@ -60,7 +60,7 @@ class Job:
 
 
 def run_all(jobs: list[Job], root: Path, archive: Path, deadline: float, workers: int) -> None:
-    """Train the jobs, `workers` at a time, until the deadline; the archive grows with each."""
+    """Train the jobs, `workers` at a time, until the deadline; update the archive after each."""
     spawn = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
         pending = [pool.submit(run_one, job, root, deadline) for job in jobs]
@@ -70,19 +70,19 @@ def run_all(jobs: list[Job], root: Path, archive: Path, deadline: float, workers
 
 
 def run_one(job: Job, root: Path, deadline: float) -> str:
-    """Train one job, unless its estimated time does not fit; returns a line about it."""
+    """Train one job if its estimated time fits; returns a line about it."""
     torch.set_num_threads(1)
     config = job.config(root)
     images = load(config.data)
     name = f"{config.case(images)} {job.estimator} {job.tag or ''}".strip()
     path = run_path(config, "vae", config.case(images), job.estimator)
     if (path / "summary.json").exists():
-        return f"{name}: finished before"
+        return f"{name}: already finished"
     seconds, left = estimate(config, job.estimator, images), deadline - time.monotonic()
     steps = config.total_steps(len(images.train))
     expected = f"{name}: {steps:,} steps of {len(config.lr) * config.seeds} replicas"
     if left < WORTHWHILE * seconds:
-        return f"{expected} would take {duration(seconds)}, {duration(left)} are left: skipped"
+        return f"{expected} would take {duration(seconds)}, but {duration(left)} are left: skipped"
     print(f"{expected}, at most {duration(seconds)}, {duration(left)} are left", flush=True)
     begin = time.monotonic()
     alarm = threading.Timer(left, os.kill, (os.getpid(), signal.SIGTERM))
@@ -101,9 +101,9 @@ def load(wanted: Data) -> data.Images:
 
 
 def estimate(config: Vae, name: str, images: data.Images) -> float:
-    """Seconds that a run will take at most, from some of its steps on this device.
+    """An upper bound of a run's seconds, from some of its steps on this device.
 
-    Compiling would take longer than the whole estimate, so its gain is left out.
+    Compiled steps are faster, but compiling takes longer than this estimate.
     """
     run, place = Run(replace(config, compile=False), name, images), device(config.device)
     for step in range(1, 7):
@@ -116,7 +116,7 @@ def estimate(config: Vae, name: str, images: data.Images) -> float:
 
 
 def pack(root: Path, archive: Path) -> None:
-    """The records of every run so far in one file."""
+    """Write the records of all runs so far into one file."""
     part = archive.with_suffix(".part")
     with tarfile.open(part, "w:gz") as tar:
         for record in sorted(root.rglob("*")):
