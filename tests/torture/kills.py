@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.torture import victims
+from tests.torture import victims
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CALLS = ("fsync", "replace", "truncate")  # all that a save and a resumption do to the disk

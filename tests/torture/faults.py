@@ -25,7 +25,7 @@ import torch
 
 from experiments.run import folder as checkpoint
 from experiments.run import tracking
-from scripts.torture import victims
+from tests.torture import victims
 
 
 class Skip(Exception):

@@ -12,8 +12,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from experiments.run.files import write_table
-from scripts.torture import kills, report, victims
-from scripts.torture.faults import FAULTS, Outcome
+from tests.torture import kills, report, victims
+from tests.torture.faults import FAULTS, Outcome
 
 ENOUGH = 10  # kills of each family, whatever the time
 
