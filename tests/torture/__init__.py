@@ -1,1 +1,1 @@
-"""Runs killed and harmed in every way that we know, and what was left of them."""
+"""Fault injection: runs are killed and damaged, resumed, and compared with undisturbed ones."""
