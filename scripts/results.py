@@ -83,9 +83,10 @@ class Results:
 
     @cached_property
     def paper(self) -> dict:
-        """The paper's curves and tables, by name."""
+        """The paper's curves and tables, by name; this repository's where the folder has none."""
+        folder = self.root / "paper"
         found: dict = {}
-        for file in sorted((self.root / "paper").glob("*.json")):
+        for file in sorted((folder if folder.exists() else ROOT / "results/paper").glob("*.json")):
             for name, item in json.loads(file.read_text(encoding="utf-8")).items():
                 if isinstance(item, dict):  # a table may be divided among files
                     found[name] = {**found.get(name, {}), **item}

@@ -158,16 +158,17 @@ def thousands(x: float, _=None) -> str:
 
 
 def solve_rows(root: Path, case: str) -> list[list]:
-    """The case's rows of solve.csv; paper's numbers are those that the repository holds."""
+    """The case's rows of solve.csv."""
     results, rows = Results(root.parents[1]), []
+    paper = results.paper["table"][case]
     for name, table in load(root / case, "-solved").items():
-        row = solve_row(results, root.name, case, name, table, Results().paper["table"][case])
+        row = solve_row(results, root.name, case, name, table, paper)
         ratio = [f"{x:.2f}" for x in row["ratio"][:3]] if row["ratio"] else [None] * 3
-        episodes, paper = row["solved_episodes"], row["paper_episodes"]
+        episodes, theirs = row["solved_episodes"], row["paper_episodes"]
         cells = [row[key] for key in COLUMNS[:5]]
         cells += [f"{row[key]:.0f}" for key in COLUMNS[5:7]]
         cells += [*ratio, None if episodes is None else f"{episodes.mean():.0f}"]
-        cells += [paper and paper[0], row["paper_ratio"] and f"{row['paper_ratio']:.2f}"]
+        cells += [theirs and theirs[0], row["paper_ratio"] and f"{row['paper_ratio']:.2f}"]
         rows.append(cells)
     return rows
 

@@ -1,13 +1,11 @@
 """The VAE's figures by the data of their lines, and its table by its cells."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from scripts import style, vae_figures
 from scripts.report import vae_tables
-from scripts.results import NOT_RUN, ROOT, Results
+from scripts.results import NOT_RUN, Results
 from tests.drawn import caught as caught  # a fixture
 from tests.drawn import lines, only, panel, title_of, write
 
@@ -89,7 +87,6 @@ def test_relax_is_held_to_rebar_s_best_score_not_to_its_last(tmp_path):
         rows = [(54 * e, 0.001, 0, 1, v, e, 1, 1) for e, v in zip(EPOCHS, valid, strict=True)]
         write(place / f"{name}.csv", HEAD, rows)
     write(place / "summary.csv", ["estimator", "lr", "valid"], [(n, 0.001, 1) for n in curves])
-    shutil.copytree(ROOT / "results/paper", tmp_path / "paper")
     line = vae_tables.epochs_line(Results(tmp_path), "quick", place.name)
     assert "105.00, comes after 2 epochs" in line and "RELAX reaches it after 3." in line
 

@@ -34,7 +34,7 @@ def with_table(readme: str, table: str) -> str:
 
 def main(root: Path, front: Path) -> None:
     results = Results(root)
-    check(results.paper, f"{root / 'paper'} holds no JSON files: the paper's numbers are missing")
+    check(root.is_dir(), f"{root} is no folder; name one that holds results")
     pages = {name: render(name, results) for name in PAGES}
     for name, text in pages.items():
         write_whole(root / f"{name}.md", text.encode())

@@ -17,19 +17,30 @@ from scripts.style import case_title, label
 # ---- Table 1's estimators after fewer epochs ----
 
 
-def order(results: Results, case: str) -> list[dict]:
-    """The estimators of preset table1 at their best rates, and how far they are behind RELAX.
+def table_1_runs(results: Results, case: str) -> dict[str, VaeRun | None]:
+    """The runs of preset table1, every estimator at its best rate."""
+    return {name: best_run(results, "table1", case, name) for name in usual("table1")}
 
-    The best score in training comes first. That of a relaxed objective does not count; such an
-    estimator is ordered by its validation score.
+
+def order(results: Results, case: str, metric: str) -> str:
+    """The estimators by their score at the end, the best first.
+
+    The training scores of a relaxed objective are left out.
     """
-    runs = {name: best_run(results, "table1", case, name) for name in usual("table1")}
+    runs = table_1_runs(results, case)
+    if metric == "train":
+        runs = {name: run for name, run in runs.items() if name not in RELAXED}
+    scores = {name: run.row[metric] for name, run in runs.items() if run}
+    missing = [label(name) for name, run in runs.items() if run is None]
+    parts = [", ".join(label(name) for name in sorted(scores, key=scores.get))] if scores else []
+    parts += [f"{NOT_RUN}: {', '.join(missing)}"] if missing else []
+    return "; ".join(parts)
 
-    def score(name: str) -> float:
-        run = runs[name]
-        return run.row["valid" if name in RELAXED else "train"] if run else np.inf
 
-    return [order_row(results, case, name, runs) for name in sorted(runs, key=score)]
+def order_table(results: Results, case: str) -> list[dict]:
+    """The estimators of preset table1, and how far they are behind RELAX."""
+    runs = table_1_runs(results, case)
+    return [order_row(results, case, name, runs) for name in runs]
 
 
 def order_row(results: Results, case: str, name: str, runs: dict[str, VaeRun | None]) -> dict:
