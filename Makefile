@@ -132,7 +132,7 @@ dashboard: $(READY) ## instant | runs/dashboard.html and W&B's terminal dashboar
 	@$(PY) -m scripts.dashboard $(ARGS)
 
 torture: $(READY) ## 10 min | kill runs, damage their files, resume: results/robustness.md
-	$(PY) -m scripts.torture $(ARGS)
+	$(PY) -m tests.torture $(ARGS)
 
 # The paper's grid as a Hydra multirun; LAUNCHER=slurm on a cluster.
 sweep: FAMILY ?= vae

@@ -1,21 +1,27 @@
-"""How the figures look: one colour per estimator everywhere, safe for colour-blind readers.
+"""How figures look: labels, colours and the parts that all of them share.
 
-The colours are Okabe and Ito's. What the paper measured is dashed and dark, ours is solid.
+The colours are Okabe and Ito's, safe for colour-blind readers; an estimator has the same colour in
+every figure. The paper's curves are dashed and dark, ours are solid.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Read when matplotlib is imported; a name that it does not know there would end the import.
+# matplotlib reads this when it is imported, and an unknown name would end the import.
 os.environ["MPLBACKEND"] = "Agg"
 import matplotlib
 import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
+import pandas as pd
+
+from experiments.run.errors import UserError
 
 COLOURS = {
     "exact": "#333333",
@@ -29,15 +35,18 @@ COLOURS = {
     "concrete": "#56B4E9",
     "straight_through": "#999999",
     "rao_relax": "#C2185B",
-    "double_cv": "#D08C00",  # the others' would be those of ARMS and RLOO
+    "double_cv": "#D08C00",  # the palette below would give it the colour of another method
     "reinmax": "#332288",
 }
 OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
+# A name is otherwise written in capitals if it is one word, and with spaces if it has several.
 LABELS = {
     "exact": "exact gradient",
-    "nvil": "NVIL",
     "muprop": "MuProp",
     "concrete": "Concrete",
+    "disarm": "DisARM",
+    "reinmax": "ReinMax",
+    "double_cv": "Double CV",
     "straight_through": "straight-through",
     "relax_squared": "RELAX, squared error",
     "relax_score": "RELAX, score only",
@@ -50,6 +59,16 @@ LABELS = {
     "lax_squared": "LAX, squared error",
     "lax_score": "LAX, score only",
 }
+TITLES = {  # environments and data sets
+    "mnist": "MNIST",
+    "omniglot": "Omniglot",
+    "omniglot_small": "Omniglot small",
+    "cartpole": "CartPole",
+    "lunarlander": "LunarLander",
+    "pendulum": "InvertedPendulum",
+}
+OURS = {"color": "#555555", "linewidth": 2}
+PAPER = {"linestyle": (0, (4, 1.5)), "linewidth": 1.1}
 SETTINGS = {
     "font.size": 10.5,
     "axes.titlesize": 11,
@@ -69,26 +88,39 @@ SETTINGS = {
 WIDTH = 9.2  # inches: the text stays legible where a README shows the picture 830 pixels wide
 
 
+def base(name: str) -> str:
+    """The estimator of a run with a tag: relax of relax-lr3e-3."""
+    return name.partition("-")[0]
+
+
 def colour(name: str) -> str:
-    """The estimator's colour, whatever its tag; relax_biased has its own, always the same."""
-    base = name.partition("-")[0]
-    return COLOURS.get(base) or OTHERS[sum(base.encode()) % len(OTHERS)]
+    """The colour of an estimator, whatever the tag; relax_biased has one of its own."""
+    name = base(name)
+    return COLOURS.get(name) or OTHERS[sum(name.encode()) % len(OTHERS)]
 
 
 def label(name: str) -> str:
-    """relax -> RELAX, relax-lr3e-3 -> RELAX (lr3e-3)"""
-    base, _, tag = name.partition("-")
-    said = LABELS.get(base, base.upper() if base.isalnum() else base.replace("_", " "))
-    return f"{said} ({tag})" if tag else said
+    """relax -> RELAX, relax-lr3e-3 -> RELAX (lr3e-3), rloo-2 (two samples) -> RLOO-2"""
+    name, _, tag = name.partition("-")
+    text = LABELS.get(name, name.upper() if name.isalnum() else name.replace("_", " "))
+    if tag.isdigit():
+        return f"{text}-{tag}"
+    return f"{text} ({tag})" if tag else text
+
+
+def case_title(case: str) -> str:
+    """mnist-linear1 -> MNIST linear1, cartpole -> CartPole"""
+    name, _, model = case.partition("-")
+    return f"{TITLES.get(name, name.title())} {model}".rstrip()
 
 
 def line(name: str) -> str | tuple:
-    """A tagged run shares its estimator's colour and is dotted."""
+    """The line style: a run with a tag shares its estimator's colour and is dotted."""
     return (0, (1, 1)) if "-" in name else "-"
 
 
 def dark(name: str) -> tuple[float, ...]:
-    """The colour of what the paper measured."""
+    """The colour of the paper's curve of an estimator."""
     return tuple(0.6 * x for x in matplotlib.colors.to_rgb(colour(name)))
 
 
@@ -99,30 +131,33 @@ def applied() -> Iterator[None]:
         yield
 
 
-def band(ax, x: np.ndarray, values: np.ndarray, name: str, **line) -> np.ndarray:
-    """Median over seeds with the 10-90 % band, values [points, seeds]; returns the median."""
+def band(ax, values: pd.DataFrame, name: str, **line) -> float:
+    """Draw the median over seeds and the 10-90 % band; returns where the median ends.
+
+    Args:
+        values: a row per point of the x axis, its index, and a column per seed.
+    """
     q10, median, q90 = np.nanquantile(values, [0.1, 0.5, 0.9], axis=1)
     if values.shape[1] > 1:
-        shade(ax, x, q10, q90, name)
-    ax.plot(x, median, color=colour(name), **{"linewidth": 2, **line})
-    return median
+        shade(ax, values.index, q10, q90, name)
+    ax.plot(values.index, median, color=colour(name), **{"linewidth": 2, **line})
+    return float(median[-1])
 
 
 def shade(ax, x: np.ndarray, low: np.ndarray, high: np.ndarray, name: str) -> None:
-    """A band with edges, so that two that overlap can be told apart."""
+    """A band with edges, so that two overlapping bands remain distinguishable."""
     ax.fill_between(x, low, high, color=colour(name), alpha=0.13, linewidth=0)
     for edge in (low, high):
         ax.plot(x, edge, color=colour(name), linewidth=0.7, alpha=0.8)
 
 
 def paper(ax, x, y, name: str, **line) -> None:
-    """The paper's own curve."""
-    style = {"linestyle": (0, (4, 1.5)), "linewidth": 1.1, "color": dark(name), **line}
-    ax.plot(x, y, **style)
+    """A curve of the paper."""
+    ax.plot(x, y, **{**PAPER, "color": dark(name), **line})
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
-    """The heights moved apart, so that labels `gap` high do not overlap."""
+    """The heights moved apart, so that labels of height `gap` do not overlap."""
     order = np.argsort(heights)
     placed = np.array(heights, dtype=float)[order]
     for _ in range(200):
@@ -136,15 +171,18 @@ def spread(heights: list[float], gap: float) -> list[float]:
     return moved.tolist()
 
 
-def end_labels(
-    ax, ends: dict[str, tuple[float, str]], gap: float = 0.07, named: bool = True
-) -> None:
-    """The estimators' names right of the axes: name -> (height of its curve's end, more text)."""
+def end_labels(ax, ends: dict[str, float], texts: dict[str, str] | None = None, gap=0.07) -> None:
+    """Text to the right of the axes, at the heights where the estimators' curves end.
+
+    Args:
+        ends: estimator -> height of the end of its curve.
+        texts: estimator -> text; the estimator's label where it is missing.
+    """
     low, high = ax.get_ylim()
-    heights = spread([min(max(y, low), high) for y, _ in ends.values()], gap * (high - low))
-    for (name, (_, more)), y in zip(ends.items(), heights, strict=True):
+    heights = spread([min(max(y, low), high) for y in ends.values()], gap * (high - low))
+    for name, y in zip(ends, heights, strict=True):
         ax.annotate(
-            label(name) + more if named else more,
+            (texts or {}).get(name, label(name)),
             (1.01, y),
             xycoords=("axes fraction", "data"),
             color=colour(name),
@@ -154,14 +192,22 @@ def end_labels(
         )
 
 
-def legend(fig, names: Iterable[str], theirs: str) -> None:
-    """The estimators' names below all panels, and what is dashed if anything is."""
-    keys = [plt.Line2D([], [], color=colour(n), linestyle=line(n), linewidth=2) for n in names]
-    words = [label(name) for name in names]
-    if theirs:
-        keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
-        words.append(theirs)
-    fig.legend(keys, words, loc="outside lower center", ncols=len(keys), columnspacing=1.4)
+def legend(fig, entries: Iterable[tuple[str, dict]], **look) -> None:
+    """One legend below all panels, in two rows if it is long: (text, line style) per entry."""
+    texts, styles = zip(*entries, strict=True)
+    keys = [plt.Line2D([], [], **style) for style in styles]
+    rows = 1 if len("".join(texts)) + 8 * len(keys) < 130 else 2
+    fig.legend(keys, texts, loc="outside lower center", ncols=-(-len(keys) // rows), **look)
+
+
+def paper_entry(text: str) -> tuple[str, dict]:
+    """The legend's entry for the paper's curves."""
+    return text, {**PAPER, "color": "#222222"}
+
+
+def estimator_entry(name: str) -> tuple[str, dict]:
+    """The legend's entry for an estimator."""
+    return label(name), {"color": colour(name), "linestyle": line(name), "linewidth": 2}
 
 
 def save(fig, path: Path) -> Path:
@@ -173,3 +219,29 @@ def save(fig, path: Path) -> Path:
     fig.savefig(path.with_name(path.name + ".pdf"), metadata={"CreationDate": None})
     plt.close(fig)
     return picture
+
+
+# ---- commands ----
+
+
+def upload(runs: Path, family: str, preset: str, case: str, pictures: Iterable[Path]) -> None:
+    """Show pictures in W&B, in the group of the runs that they were drawn from, if W&B has any."""
+    folder = runs / family / preset / case
+    if any(folder.glob("*/wandb.json")):
+        from experiments.run.tracking import show_figures  # imports torch and W&B: two seconds
+
+        show_figures(folder, f"{family}-{preset}-{case}", runs, pictures)
+
+
+def command(main: Callable, description: str, preset: str | None = None, **options: type) -> None:
+    """Run a figures' program: a preset, where results and runs are, and options of its own."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("preset", nargs="?" if preset else None, default=preset)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    for name, kind in options.items():
+        parser.add_argument(f"--{name}", type=kind)
+    try:
+        main(**vars(parser.parse_args()))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,9 +1,9 @@
-"""make sweep: a grid of cases as a Hydra multirun, then what each estimator's best setting is.
+"""make sweep: a grid of cases as a Hydra multirun, then the best setting of each estimator.
 
-Every case is skipped where it is finished and goes on where it was stopped, so the same command
-runs what is missing. The choice is made from results/<family>/<preset>/<case>/summary.csv, by
-validation (vae), by the frames until solved (rl) or by the loss (toy), lowest first, and written
-to results/<family>/<preset>/choice.csv.
+Finished cases are skipped and interrupted ones resume, so the same command runs what is missing.
+The setting is chosen from results/<family>/<preset>/<case>/summary.csv, by the validation score
+(vae), by the frames until solved (rl) or by the loss (toy), lowest first, and written to
+results/<family>/<preset>/choice.csv.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from experiments.run.files import read_table, write_table
+from experiments.run.files import write_table
+from experiments.run.statistics import best_setting
+from scripts.results import read
 
-# By what a setting is chosen, its standard error, and which columns tell the setting.
+# The score, its standard error, and the column that names the setting.
 CHOICE = {
-    "toy": ("loss_mean", "loss_se", []),
-    "vae": ("valid", "valid_se", ["lr"]),
-    "rl": ("solved_frames", "solved_frames_se", ["rates"]),
+    "toy": ("loss_mean", "loss_se", None),
+    "vae": ("valid", "valid_se", "lr"),
+    "rl": ("solved_frames", "solved_frames_se", "rates"),
 }
 COLUMNS = "case estimator setting value standard_error of".split()
 
 
 def sweep(command: list[str]) -> int:
-    """Run the command; a signal goes to all of its processes, which save and leave."""
+    """Run the command; a signal goes to all of its processes, which save and stop."""
     process = subprocess.Popen(command, start_new_session=True)
 
     def pass_on(number, frame):
@@ -44,32 +46,24 @@ def sweep(command: list[str]) -> int:
             signal.signal(number, handler)
 
 
-def choose(family: str, place: Path) -> list[list[str]]:
+def choose(family: str, folder: Path) -> list[list]:
     """The best setting of every case and estimator under results/<family>/<preset>."""
-    by, error, setting = CHOICE[family]
+    score, error, setting = CHOICE[family]
     rows = []
-    for file in sorted(place.glob("*/summary.csv")):
-        table = read_table(file)
-        if by not in table:
+    for file in sorted(folder.glob("*/summary.csv")):
+        table = read(file)
+        if score not in table:
             continue
-        for name in dict.fromkeys(table["estimator"].tolist()):
-            here = {key: column[table["estimator"] == name] for key, column in table.items()}
-            here["lr"] = [f"lr={lr:g}" for lr in here.get("lr", [])]
-            value = here[by].astype(float)
-            if np.isnan(value).all():
+        for name, runs in table.groupby("estimator", sort=False):
+            scores = runs[score].to_dict()
+            if runs[score].isna().all():
                 continue
-            best = int(np.nanargmin(value))
-            told = "; ".join(here[key][best] for key in setting)
-            numbers = [f"{x[best]:.6g}" for x in (value, here[error].astype(float))]
-            rows.append([file.parent.name, name, told, *numbers, len(value)])
+            best = runs.loc[best_setting(scores)]
+            text = "" if setting is None else best[setting]
+            text = f"lr={text:g}" if setting == "lr" else text
+            numbers = [f"{best[key]:.6g}" for key in (score, error)]
+            rows.append([file.parent.name, name, text, *numbers, len(runs)])
     return rows
-
-
-def show(rows: list[list]) -> None:
-    widths = [max(len(str(row[i])) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
-    for row in [COLUMNS, *rows]:
-        cells = (str(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
 
 
 def main() -> None:
@@ -86,14 +80,13 @@ def main() -> None:
     command += [f"+sweep={args.grid or args.family}", f"hydra/launcher={args.launcher}"]
     command += [f"preset={args.family}/{args.preset}", f"results={args.results}", *overrides]
     status = sweep(command)
-    place = args.results / args.family / args.preset
-    rows = choose(args.family, place)
-    if rows:
-        write_table(place / "choice.csv", COLUMNS, rows)
-        show(rows)
-        print(f"{place / 'choice.csv'}, lowest {CHOICE[args.family][0]} first")
+    folder = args.results / args.family / args.preset
+    if rows := choose(args.family, folder):
+        write_table(folder / "choice.csv", COLUMNS, rows)
+        print(pd.DataFrame(rows, columns=COLUMNS).to_string(index=False))
+        print(f"{folder / 'choice.csv'}, lowest {CHOICE[args.family][0]} first")
     if status:
-        sys.exit("not all of it was done: the reasons stand above; the same command goes on")
+        sys.exit("some cases failed: see the errors above; the same command runs what is missing")
 
 
 if __name__ == "__main__":

@@ -1,124 +1,91 @@
 """The toy's figures from its CSV files: python -m scripts.toy_figures paper
 
-For every case of the preset two pictures under results/figures/: <preset>-<case>-curves and
+For every case of the preset two pictures under results/figures/, toy-<preset>-<case>-curves and
 -relaxation, as PNG and PDF.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from experiments.run.errors import UserError, check
-from experiments.run.files import read_table
+from experiments.run.errors import check
 from scripts import style
-from scripts.media import shown
+from scripts.results import Results, estimators, number, read
+from scripts.runs import TOY, ToyRun
 
 WINDOW = 500  # steps that a point of the log-variance is averaged over, as in the paper
-ORDER = ("reinforce", "rebar", "relax", "exact")
 
 
 @style.applied()
 def main(preset: str, results: Path, t: float | None = None, runs: Path = Path("runs")) -> None:
     case = "t*" if t is None else f"t{t!r}"
     cases = sorted((results / "toy" / preset).glob(f"{case}/summary.csv"))
-    mend = f"make reproduce-toy PRESET={preset}" + ("" if t is None else f" T={t!r}")
-    check(cases, f"{results / 'toy' / preset / case} holds no results: {mend}")
+    command = f"make reproduce-toy PRESET={preset}" + ("" if t is None else f" T={t!r}")
+    check(cases, f"{results / 'toy' / preset / case} holds no results: {command}")
     for summary in cases:
         case = summary.parent
-        published = paper_curves(case.name)
         stem = results / "figures" / f"toy-{preset}-{case.name}"
-        with shown(runs, "toy", preset, case.name) as show:
-            show(curves_figure(case, published, Path(f"{stem}-curves")))
-            if (case / "relaxation.csv").exists():
-                show(relaxation_figure(case, published, Path(f"{stem}-relaxation")))
+        pictures = [curves_figure(case, Path(f"{stem}-curves"))]
+        if (case / "relaxation.csv").exists():
+            pictures.append(relaxation_figure(case, Path(f"{stem}-relaxation")))
+        style.upload(runs, "toy", preset, case.name, pictures)
         print(f"{stem}-*.png")
 
 
-def paper_curves(case: str) -> dict[str, dict]:
-    """The paper's series of this case, figure -> estimator -> {x, y}."""
-    file = Path(__file__).parents[1] / "results" / "paper" / "toy.json"
-    everything = json.loads(file.read_text())
-    return {
-        key.split()[0]: figure["series"]
-        for key, figure in everything.items()
-        if key.endswith(f" {case}")
-    }
-
-
-def load(case: Path) -> dict[str, dict[str, np.ndarray]]:
-    """estimator -> its columns, the usual ones first."""
-    files = {file.stem: file for file in case.glob("*.csv")}
-    names = [*(n for n in ORDER if n in files), *sorted(files.keys() - {*ORDER})]
-    return {n: read_table(files[n]) for n in names if n not in ("summary", "relaxation")}
-
-
-def matrix(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [points], values [points, seeds]) of one metric."""
-    seeds = len(np.unique(table["seed"]))
-    values, steps = table[name].reshape(-1, seeds), table["step"].reshape(-1, seeds)[:, 0]
-    measured = ~np.isnan(values).all(axis=1)
-    return steps[measured], values[measured]
-
-
-def rolling(values: np.ndarray, points: int) -> np.ndarray:
-    """Mean over the last `points` rows, from the row on that has as many behind it."""
-    windows = np.lib.stride_tricks.sliding_window_view(values, points, axis=0)
-    there = ~np.isnan(windows)
-    return np.nansum(windows, axis=-1) / np.maximum(there.sum(-1), 1)
+def load(case: Path) -> dict[str, ToyRun]:
+    """Every estimator's run, the paper's estimators first."""
+    t = float(case.name[1:])
+    return {name: ToyRun(read(case / f"{name}.csv"), t) for name in estimators(case, TOY)}
 
 
 # ---- loss and log-variance ----
 
 
-def curves_figure(case: Path, published: dict[str, dict], path: Path) -> Path:
-    tables = load(case)
+def curves_figure(case: Path, path: Path) -> Path:
+    runs, paper = load(case), Results()
     t = float(case.name[1:])
     fig, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 4.3))
-    draw_loss(left, tables, published.get("loss", {}), t)
-    draw_variance(right, tables, published.get("log_variance", {}))
+    loss, variance = (
+        paper.paper_series(f"{what} {case.name}") for what in ("loss", "log_variance")
+    )
+    draw_loss(left, runs, loss, t)
+    draw_variance(right, runs, variance)
     for ax in (left, right):
         ax.set_xlabel("step (one sample each)")
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
-    seeds = max(len(np.unique(table["seed"])) for table in tables.values())
-    keys = [plt.Line2D([], [], color="#555555", linewidth=2)]
-    names = [f"ours: median and 10-90 % of {seeds} seeds"]
-    if published:
-        keys.append(plt.Line2D([], [], color="#222222", linestyle=(0, (4, 1.5)), linewidth=1.1))
-        names.append("the paper: one run")
-    fig.legend(keys, names, loc="outside lower center", ncols=2)
-    fig.suptitle(found(tables, t), fontsize=10.5)
+    seeds = max(run.seeds for run in runs.values())
+    entries = [(f"ours: median and 10-90 % of {seeds} seeds", style.OURS)]
+    if loss or variance:
+        entries.append(style.paper_entry("the paper: one run"))
+    style.legend(fig, entries)
+    fig.suptitle(counts(runs), fontsize=10.5)
     return style.save(fig, path)
 
 
-def found(tables, t: float) -> str:
-    """In how many seeds every estimator has found out which side of the coin is better."""
-    counts = []
-    for name, table in tables.items():
-        steps, theta = matrix(table, "theta")
-        if theta.shape[1] > 1:
-            right = (theta[-1] < 0.5) if t < 0.5 else (theta[-1] > 0.5)
-            counts.append(f"{style.label(name)} {right.sum()} of {right.size}")
-    when = f"{steps[-1]:,.0f}".replace(",", " ")
+def counts(runs: dict[str, ToyRun]) -> str:
+    """How many seeds of every estimator end on the better side of the coin."""
+    several = {name: run for name, run in runs.items() if run.seeds > 1}
+    texts = [
+        f"{style.label(name)} {run.on_better_side.sum()} of {run.seeds}"
+        for name, run in several.items()
+    ]
+    steps = number(max(run.steps for run in runs.values()), 0)
+    t = next(iter(runs.values())).t
     side = "b = 0, θ < .5" if t < 0.5 else "b = 1, θ > .5"
-    return f"Seeds on the better side ({side}) after {when} steps: {', '.join(counts)}"
+    return f"Seeds on the better side ({side}) after {steps} steps: {', '.join(texts)}"
 
 
-def draw_loss(ax, tables, published, t: float) -> None:
+def draw_loss(ax, runs: dict[str, ToyRun], paper: dict, t: float) -> None:
     ends = {}
-    for name, table in tables.items():
-        steps, loss = matrix(table, "loss")
-        median = style.band(
-            ax, steps, loss, name, **({"linestyle": ":"} if name == "exact" else {})
-        )
-        ends[name] = (median[-1], "")
-    for name, curve in published.items():
+    for name, run in runs.items():
+        dotted = {"linestyle": ":"} if name == "exact" else {}
+        ends[name] = style.band(ax, run.loss, name, **dotted)
+    for name, curve in paper.items():
         if name != "exact":  # the paper's used a wrong derivative
             style.paper(ax, curve["x"], curve["y"], name)
     best = min(t**2, (1 - t) ** 2)
@@ -130,26 +97,24 @@ def draw_loss(ax, tables, published, t: float) -> None:
     style.end_labels(ax, ends)
 
 
-def draw_variance(ax, tables, published) -> None:
-    ends, levels = {}, {}
-    for name, table in tables.items():
-        if "log_variance" not in table:
-            continue
-        steps, values = matrix(table, "log_variance")
-        if not len(steps):
-            continue  # there was no variance to measure
-        points = max(1, min(len(steps) // 2, int(WINDOW / (steps[0] or 1))))
-        median = style.band(ax, steps[points - 1 :], rolling(values, points), name)
-        ends[name] = (median[-1], "")
-        levels[name] = np.nanmean(values)
-    for name, curve in published.items():
+def draw_variance(ax, runs: dict[str, ToyRun], paper: dict) -> None:
+    measured = {name: run.log_variance for name, run in runs.items() if len(run.log_variance)}
+    ends = {name: style.band(ax, rolling(values), name) for name, values in measured.items()}
+    for name, curve in paper.items():
         style.paper(ax, curve["x"], curve["y"], name)
-    if {"relax", "reinforce"} <= levels.keys():
+    if {"relax", "reinforce"} <= measured.keys():
+        levels = {name: np.nanmean(values) for name, values in measured.items()}
         ratio = np.exp(levels["reinforce"] - levels["relax"])
         ax.set_title(f"ln Var[g]: RELAX 1/{round_number(ratio)} of REINFORCE")
     else:
         ax.set_title("ln Var[g]: lower is better")
     style.end_labels(ax, ends)
+
+
+def rolling(values: pd.DataFrame) -> pd.DataFrame:
+    """Means over the last WINDOW steps, from the first step that has as many before it."""
+    points = max(1, min(len(values) // 2, int(WINDOW / (values.index[0] or 1))))
+    return values.rolling(points, min_periods=1).mean().iloc[points - 1 :]
 
 
 def round_number(x: float) -> str:
@@ -161,12 +126,11 @@ def round_number(x: float) -> str:
 # ---- what the estimators see of f ----
 
 
-def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> Path:
-    table = read_table(case / "relaxation.csv")
+def relaxation_figure(case: Path, path: Path) -> Path:
+    table, paper = read(case / "relaxation.csv"), Results().paper_series(f"relaxation {case.name}")
     t = float(case.name[1:])
-    steps = np.unique(table["step"])[[0, -1]].astype(int)
-    size = (style.WIDTH, 7.2)
-    fig, axes = plt.subplots(3, 2, figsize=size, sharex=True, sharey="row")
+    fig, axes = plt.subplots(3, 2, figsize=(style.WIDTH, 7.2), sharex=True, sharey="row")
+    steps = (int(table["step"].min()), int(table["step"].max()))
     for step, (top, middle, bottom) in zip(steps, axes.T, strict=True):
         top.set_title(f"after {step} steps of training at θ = .5")
         draw_hard(top, t)
@@ -179,17 +143,23 @@ def relaxation_figure(case: Path, published: dict[str, dict], path: Path) -> Pat
         low, high = row[0].get_ylim()
         row[0].set_ylim(low, high + 0.3 * (high - low))  # room for words
     for ax, name in zip(axes[1:, 0], ("rebar", "relax"), strict=True):
-        if curve := published.get("relaxation", {}).get(name):
-            style.paper(ax, curve["x"], curve["y"], name, linewidth=1.8, label="the paper")
+        if name in paper:
+            x, y = paper[name]["x"], paper[name]["y"]
+            style.paper(ax, x, y, name, linewidth=1.8, label="the paper")
             ax.legend(loc="lower left")
+    explain(axes)
+    for ax in axes.flat:
+        ax.axvspan(*((0, 0.5) if t < 0.5 else (0.5, 1)), color="#FFF3C4", alpha=0.6, zorder=0)
+    return style.save(fig, path)
+
+
+def explain(axes) -> None:
+    """A sentence at the top of a panel about what it shows."""
     words(axes[0, 0], "the truth: a step, and the shaded side is the better one")
     words(axes[1, 0], "lowest between b = 0 and b = 1:\nit leads to neither side")
     words(axes[1, 1], "λ and η are all that can change: still a valley")
     words(axes[2, 0], "no shape of its own yet: the seeds (thin) disagree")
     words(axes[2, 1], "the dotted constant f(1)(1 - θ) + f(0)θ\nleaves no variance at all")
-    for ax in axes.flat:
-        ax.axvspan(*((0, 0.5) if t < 0.5 else (0.5, 1)), color="#FFF3C4", alpha=0.6, zorder=0)
-    return style.save(fig, path)
 
 
 def words(ax, text: str) -> None:
@@ -197,7 +167,7 @@ def words(ax, text: str) -> None:
 
 
 def draw_hard(ax, t: float) -> None:
-    """f of the coin, and where it wants the coin to go."""
+    """f of the coin, and an arrow towards the lower side."""
     zero, one = t**2, (1 - t) ** 2
     ax.plot([0, 0.5, 0.5, 1], [zero, zero, one, one], color="black", linewidth=2)
     ax.margins(y=0.2)
@@ -209,25 +179,16 @@ def draw_hard(ax, t: float) -> None:
     ax.text((tip + tail) / 2, middle, f"f rewards b = {better}\n", ha="center", va="center")
 
 
-def draw_surrogate(ax, table, step: int, name: str) -> None:
-    chosen = (table["step"] == step) & (table["estimator"] == name)
-    curves = {c: table["value"][chosen & (table["curve"] == c)] for c in np.unique(table["curve"])}
-    u = table["u"][chosen & (table["curve"] == "median")]
-    style.shade(ax, u, curves["q10"], curves["q90"], name)
-    for curve, values in curves.items():
+def draw_surrogate(ax, table: pd.DataFrame, step: int, name: str) -> None:
+    """A surrogate over u: its median between its quantiles, and single seeds as thin lines."""
+    chosen = table[(table["step"] == step) & (table["estimator"] == name)]
+    curves = chosen.pivot(index="u", columns="curve", values="value")
+    style.shade(ax, curves.index, curves["q10"], curves["q90"], name)
+    for curve in curves:
         if curve.startswith("seed"):
-            ax.plot(u, values, color=style.colour(name), linewidth=0.7, alpha=0.6)
-    ax.plot(u, curves["median"], color=style.colour(name), linewidth=2)
+            ax.plot(curves[curve], color=style.colour(name), linewidth=0.7, alpha=0.6)
+    ax.plot(curves["median"], color=style.colour(name), linewidth=2)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("preset", nargs="?", default="paper")
-    parser.add_argument("--t", type=float, help="this case only")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    arguments = parser.parse_args()
-    try:
-        main(arguments.preset, arguments.results, arguments.t, arguments.runs)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    style.command(main, __doc__, preset="paper", t=float)

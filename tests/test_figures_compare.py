@@ -1,18 +1,19 @@
 """The comparison's figures by their points, its table and its winners by their cells."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scripts import compare_figures, style
+from scripts.report import estimators
 from tests.drawn import caught as caught  # a fixture
 
 
-def row(estimator, unbiased, variance, ms, bias2="", error="", layer=1, **more):
+def row(estimator, unbiased, variance, ms, bias2=np.nan, error=np.nan, layer=1, **more):
     """A row of results/compare/<problem>-<stage>.csv."""
     values = {"problem": "linear2", "stage": "late", "steps": 9, "gradient2": 50, "evaluations": 4}
     values |= {"layer": layer, "estimator": estimator, "unbiased": unbiased, "variance": variance}
-    values |= {"milliseconds": ms, "bias2": bias2, "bias2_error": error} | more
-    return {key: str(value) for key, value in values.items()}
+    return values | {"milliseconds": ms, "bias2": bias2, "bias2_error": error} | more
 
 
 ROWS = [
@@ -27,13 +28,13 @@ ROWS = [
 
 @pytest.fixture
 def found():
-    return compare_figures.cells(ROWS)
+    return estimators.add_layers(pd.DataFrame(ROWS))
 
 
 def test_a_model_s_layers_are_added_up_and_evaluations_averaged(found):
-    rebar = found["linear2", "late"]["rebar"]
+    rebar = found.loc["rebar"]
     assert (rebar["variance"], rebar["milliseconds"], rebar["evaluations"]) == (40, 3, 3)
-    concrete = found["linear2", "late"]["concrete"]
+    concrete = found.loc["concrete"]
     assert concrete["bias2"] == 20
     assert concrete["bias2_error"] == pytest.approx(2**0.5)
 
@@ -42,7 +43,7 @@ def test_points_are_time_and_variance_and_a_bar_adds_the_squared_bias(found):
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots()
-    compare_figures.draw_cell(ax, found["linear2", "late"])
+    compare_figures.draw_cell(ax, found)
     points = {
         (line.get_xdata()[0], line.get_ydata()[0]): line.get_markerfacecolor()
         for line in ax.lines
@@ -59,21 +60,21 @@ def test_points_are_time_and_variance_and_a_bar_adds_the_squared_bias(found):
 
 def test_the_winner_is_the_best_unbiased_and_the_second_is_not_our_own(found):
     """rao_relax-1 has half of REBAR's variance; times the time both are worth 120."""
-    text = compare_figures.winners(found)
-    (line,) = [line for line in text.splitlines() if line.startswith("| linear2, late")]
-    _, _, variance, evaluations, _, _ = (cell.strip() for cell in line.split("|"))
-    assert variance == "rao_relax-1 20; rebar 2.00x"
-    assert evaluations == "rao_relax-1 80; rebar 1.50x"
+    (line,) = estimators.winners({"linear2-late": found})
+    assert line["model"] == "linear2, late"
+    assert line["variance"] == "rao_relax-1 20; rebar 2.00x"
+    assert line["variance x evaluations"] == "rao_relax-1 80; rebar 1.50x"
 
 
 def test_a_race_shows_the_rate_that_ends_lowest(caught, monkeypatch, tmp_path):
     rows = [
-        {"model": "linear1", "estimator": "rebar", "lr": lr, "seconds": str(s), "train": str(y)}
+        {"model": "linear1", "estimator": "rebar", "lr": lr, "seconds": s, "train": y}
         for lr, ys in (("1e-3", (150, 110)), ("1e-2", (140, 130)))
         for s, y in zip((1.0, 2.0), ys, strict=True)
     ]
-    assert compare_figures.best_rates(rows, "linear1") == {
-        "rebar": ("1e-3", [(1.0, 150.0), (2.0, 110.0)])
+    rows = pd.DataFrame(rows)
+    assert {n: dict(c) for n, c in compare_figures.best_rates(rows).items()} == {
+        "rebar": {1.0: 150.0, 2.0: 110.0}
     }
     monkeypatch.setattr(compare_figures, "RESULTS", tmp_path)
     compare_figures.curves_figure(rows)

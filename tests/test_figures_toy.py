@@ -39,7 +39,7 @@ def case(tmp_path):
 
 @pytest.fixture
 def fig(case, caught):
-    toy_figures.curves_figure(case, {}, case / "curves")
+    toy_figures.curves_figure(case, case / "curves")
     return caught[0]
 
 
@@ -73,7 +73,10 @@ def test_seeds_on_the_better_side_are_counted(fig, case):
     """theta is .3, .35, .4, .45 and .5: b = 0 is better, and four are below one half."""
     assert "b = 0" in fig.get_suptitle()
     assert "RELAX 4 of 5" in fig.get_suptitle()
-    other = toy_figures.found(toy_figures.load(case), 0.6)
+    runs = toy_figures.load(case)
+    for run in runs.values():
+        run.t = 0.6
+    other = toy_figures.counts(runs)
     assert "b = 1" in other and "RELAX 0 of 5" in other
 
 
@@ -106,7 +109,7 @@ def test_a_surrogate_is_drawn_as_its_median_between_its_quantiles(caught, tmp_pa
         for x in u
     ]
     write(case / "relaxation.csv", "step estimator curve u value".split(), rows)
-    toy_figures.relaxation_figure(case, {}, case / "relaxation")
+    toy_figures.relaxation_figure(case, case / "relaxation")
     axes = np.array(caught[0].axes).reshape(3, 2)
     for column, step in enumerate((30, 1000)):
         for ax, name, shift in ((axes[1, column], "rebar", 0), (axes[2, column], "relax", 10)):

@@ -23,7 +23,7 @@ def test_help_is_the_default_goal_and_lists_every_target_with_its_time():
 
 
 @pytest.mark.parametrize(
-    "module", sorted(set(re.findall(r"-m ((?:experiments|scripts)[.\w]*)", MAKEFILE)))
+    "module", sorted(set(re.findall(r"-m ((?:experiments|scripts|tests)[.\w]*)", MAKEFILE)))
 )
 def test_commands_exist(module):
     path = ROOT / module.replace(".", "/")

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from scripts import style
-from scripts.report.__main__ import MARKS, main, report, small_table, with_table
-from scripts.report.claims import Cell, Claim, Interval, difference, mean, paired, share
-from scripts.report.page import page
-from scripts.report.read import NOT_RUN, Results, markdown, number, took
+from scripts.intervals import Interval, difference, mean, paired, share
+from scripts.report.__main__ import MARKS, main, small_table, with_table
+from scripts.report.claims import Cell, Claim
+from scripts.report.html import html
+from scripts.report.pages import PAGES, render
+from scripts.results import NOT_RUN, Results, markdown, number, took
 from tests.helpers import committed, export_index
 
 ROOT = committed() or Path(__file__).parent.parent
@@ -40,14 +42,20 @@ def whole(copy) -> tuple[Results, str]:
     return results, report(results)
 
 
+def report(results: Results) -> str:
+    """All pages, one after the other."""
+    return "\n".join(render(page, results) for page in PAGES)
+
+
 # ---- what is committed ----
 
 
 @pytest.mark.skipif(not committed(), reason="only git knows what is committed")
 def test_the_committed_pages_are_those_of_the_committed_results(whole):
     """Where this fails: make report, then git add README.md results."""
-    results, text = whole
-    assert text == (ROOT / "results/README.md").read_text()
+    results, _ = whole
+    for page in PAGES:
+        assert render(page, results) == (ROOT / f"results/{page}.md").read_text(), page
     front = (ROOT / "README.md").read_text()
     assert with_table(front, small_table(results)) == front
 
@@ -76,7 +84,7 @@ def test_twice_gives_the_same_bytes(tmp_path):
     written = []
     for _ in range(2):
         main(root, front)
-        files = (root / "README.md", root / "report.html", front)
+        files = (*(root / f"{page}.md" for page in PAGES), root / "report.html", front)
         written.append([file.read_bytes() for file in files])
     assert written[0] == written[1]
 
@@ -90,7 +98,8 @@ def test_the_bytes_do_not_depend_on_the_locale(tmp_path):
         command = [sys.executable, "-m", "scripts.report", tmp_path / "results"]
         tree = Path(__file__).parents[1]
         subprocess.run(command, cwd=tree, env=os.environ | plain, check=True, timeout=100)
-        written.append([front.read_bytes(), (tmp_path / "results" / "README.md").read_bytes()])
+        pages = [(tmp_path / "results" / f"{page}.md").read_bytes() for page in PAGES]
+        written.append([front.read_bytes(), *pages])
     assert written[0] == written[1]
 
 
@@ -137,7 +146,7 @@ def test_no_cell_is_blank(whole):
 
 
 def test_the_front_page_keeps_its_words():
-    table = markdown(("a", "b"), [("1", "2")])
+    table = markdown([{"a": "1", "b": 2}])
     once = with_table(FRONT, table)
     assert once.startswith("# front") and "| 1 | 2 |" in once
     assert with_table(once, table) == once
@@ -169,7 +178,7 @@ def test_the_verdict_of_a_cell(ours, full, verdict):
 
 
 def test_the_verdict_of_a_claim():
-    good = Cell("a", "", Interval(2.0, 1.5, 2.5, 5), above=1.0)
+    good = Cell("a", "2", Interval(2.0, 1.5, 2.5, 5), above=1.0)
     short = Cell("a, short", "", Interval(2.0, 1.5, 2.5, 5), above=1.0, full=False)
     open_ = Cell("b", "", Interval(1.0, 0.0, 2.5, 5), above=1.0)
     open_short = Cell("b, short", "", Interval(1.0, 0.0, 2.5, 5), above=1.0, full=False)
@@ -186,8 +195,8 @@ def test_the_verdict_of_a_claim():
         ([none], NOT_RUN),
     ):
         assert Claim("", "", cells).verdict == verdict
-    text = Claim("", "", [good, none, none]).text
-    assert text == f"a: reproduced, 2.00 [1.50, 2.50]<br>2 cases {NOT_RUN}"
+    lines = Claim("", "", [good, none, none]).by_case
+    assert lines == ["a: reproduced, 2.00 [1.50, 2.50] (paper: 2)", f"2 cases {NOT_RUN}"]
 
 
 def test_paired_seeds_are_compared_by_their_differences():
@@ -253,7 +262,7 @@ class Links(HTMLParser):
 
 def test_the_page_needs_nothing_else(copy, whole):
     links = Links()
-    text = page(whole[1], copy)
+    text = html({page: render(page, whole[0]) for page in PAGES}, copy)
     links.feed(text)
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in links.found)
     assert not links.tags & {"script", "link", "iframe"}

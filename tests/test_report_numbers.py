@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from scripts.report import rl_tables, toy, vae
-from scripts.report.claims import difference, mean
-from scripts.report.read import Results
+from scripts import runs
+from scripts.intervals import difference, mean
+from scripts.report import rl_tables, vae
+from scripts.results import Results
 from tests.drawn import write
 
 
@@ -41,7 +43,7 @@ def test_the_interval_of_a_difference_is_welch_s(n, m):
 # ---- the VAE ----
 
 
-def test_an_estimator_is_told_at_its_best_rate_on_validation(tmp_path):
+def test_an_estimator_is_shown_at_its_best_rate_on_validation(tmp_path):
     place = tmp_path / "vae/long/mnist-linear1"
     write(
         place / "summary.csv",
@@ -50,7 +52,7 @@ def test_an_estimator_is_told_at_its_best_rate_on_validation(tmp_path):
     )
     rows = [(e, lr, s, lr * 1e5 + s) for e in (1, 2) for lr in (0.01, 0.001) for s in (0, 1)]
     write(place / "relax.csv", ["epoch", "lr", "seed", "train"], rows)
-    found = vae.arm(Results(tmp_path), "long", "mnist-linear1", "relax")
+    found = runs.best_run(Results(tmp_path), "long", "mnist-linear1", "relax")
     assert found.row["valid"] == 100 and found.seeds == 2
     assert found.at("train", 2).tolist() == [100, 101]
     assert found.at("train", 3) is None
@@ -78,7 +80,7 @@ def test_epochs_are_counted_to_rebar_s_score_at_half_of_the_run(tmp_path):
 # ---- policies ----
 
 
-def test_the_grid_tells_the_rates_with_the_fewest_frames(tmp_path):
+def test_the_grid_shows_the_rates_with_the_fewest_frames(tmp_path):
     place = tmp_path / "rl/paper/cartpole-grid"
     head = "estimator rates seeds frames solved solved_frames solved_frames_se recent".split()
     rows = [
@@ -89,10 +91,9 @@ def test_the_grid_tells_the_rates_with_the_fewest_frames(tmp_path):
     write(place / "summary.csv", head, rows)
     write(place / "a2c-solved.csv", ["seed"], [(0,)])
     write(place / "a2c.csv", ["seed"], [(0,)])
-    text = rl_tables.grid(Results(tmp_path), "cartpole")
-    (line,) = [line for line in text.splitlines() if line.startswith("| A2C")]
-    cells = [cell.strip() for cell in line.split("|")]
-    assert cells[2:7] == ["lr=0.2", "1000", "5 of 5", "300 ± 20", "50.0"]
+    (a2c,) = (r for r in rl_tables.grid(Results(tmp_path), "cartpole") if r["estimator"] == "A2C")
+    cells = list(a2c.values())
+    assert cells[1:6] == ["lr=0.2", "1000", "5 of 5", "300 ± 20", "50.0"]
 
 
 # ---- the toy ----
@@ -101,9 +102,9 @@ def test_the_grid_tells_the_rates_with_the_fewest_frames(tmp_path):
 @pytest.mark.parametrize("t", [0.4, 0.6])
 def test_the_way_covered_is_0_at_the_start_and_1_at_the_optimum(t):
     start = 0.5 * t**2 + 0.5 * (1 - t) ** 2
-    assert toy.covered(start, t) == pytest.approx(0)
-    assert toy.covered(0.4**2, t) == pytest.approx(1)
-    assert toy.covered((start + 0.4**2) / 2, t) == pytest.approx(0.5)
+    assert runs.covered(start, t) == pytest.approx(0)
+    assert runs.covered(0.4**2, t) == pytest.approx(1)
+    assert runs.covered((start + 0.4**2) / 2, t) == pytest.approx(0.5)
 
 
 def test_the_signal_is_the_gradient_over_the_deviation():
@@ -115,6 +116,6 @@ def test_the_signal_is_the_gradient_over_the_deviation():
         "theta": np.array([0.5, 0.5, 0.5, 0.2]),
         "log_variance": np.full(4, 2 * np.log(0.1)),
     }
-    arm = toy.Arm(table, 0.4)
-    assert arm.signal.tolist() == pytest.approx([0.5, (0.5 + 0.2 * 0.2 * 0.8 / 0.1) / 2])
-    assert arm.right.tolist() == [False, True]
+    run = runs.ToyRun(pd.DataFrame(table), 0.4)
+    assert run.signal.tolist() == pytest.approx([0.5, (0.5 + 0.2 * 0.2 * 0.8 / 0.1) / 2])
+    assert run.on_better_side.tolist() == [False, True]

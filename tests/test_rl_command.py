@@ -9,7 +9,7 @@ import pytest
 from experiments.rl import plan
 from experiments.rl.config import Env, Rl, Variance
 from scripts import rl_figures
-from scripts.torture import victims
+from tests.torture import victims
 from tests.policies import small
 
 ROOT = Path(__file__).parents[1]

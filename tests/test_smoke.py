@@ -8,9 +8,9 @@ import pytest
 from matplotlib.image import imsave
 
 from experiments.run.files import read_table
-from scripts.media import shown
-from scripts.torture import victims
+from scripts.style import upload
 from tests.test_tracking import rows_of, wandb_runs
+from tests.torture import victims
 
 KEYS = ("step", "seed", "lr", "scale")
 OFFLINE = ("tracking.mode=offline", "save_every=30")
@@ -114,8 +114,7 @@ def test_figures_are_shown_beside_the_runs_that_they_are_of(finished, monkeypatc
     (case,) = finished.glob("runs/*/smoke/*")
     picture = finished / "curves.png"
     imsave(picture, np.zeros((4, 4)))
-    with shown(finished / "runs", finished.name, "smoke", case.name) as show:
-        show(picture)
+    upload(finished / "runs", finished.name, "smoke", case.name, [picture])
     group = f"{finished.name}-smoke-{case.name}"
     (folder,) = finished.glob(f"runs/wandb/offline-run-*-{group}-figures-*")
     assert list(folder.glob("files/media/images/curves*.png"))

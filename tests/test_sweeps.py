@@ -14,8 +14,8 @@ import yaml
 from experiments.run import ranks
 from experiments.run.files import locked, read_table
 from scripts import sweep
-from scripts.torture import victims
 from tests.test_layout import composed
+from tests.torture import victims
 
 ROOT = Path(__file__).parents[1]
 GRIDS = {"toy": "toy", "vae": "vae", "rl": "rl", "continuous": "rl"}

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from experiments.run.terminal import unbreakable_output
-from scripts.torture import victims
+from tests.torture import victims
 
 SHORT = ("estimator=[relax]", "steps=40", "log_every=20", "seeds=1", "fresh=true")
 LONG = ("preset=toy/paper", "seeds=3")  # long enough to be interrupted

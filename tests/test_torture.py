@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from scripts.torture import kills, report, victims
-from scripts.torture.faults import FAULTS
+from tests.torture import kills, report, victims
+from tests.torture.faults import FAULTS
 
 # Those that the tests of the run folder do not already do to a walk.
 QUICK = ("full_disk", "read_only", "two_processes", "wandb_down")

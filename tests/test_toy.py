@@ -19,8 +19,8 @@ from experiments.toy.config import Toy
 from experiments.toy.results import summarise
 from experiments.toy.train import Run, train
 from scripts import toy_figures
-from scripts.torture import victims
 from tests.helpers import committed
+from tests.torture import victims
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("reinforce", "rebar", "relax", "exact")

@@ -1,231 +1,175 @@
-"""Policy gradients: three reward panels, three variance panels, the table of times to solve."""
+"""The policies' tables: returns, variances, the grids' winners, and times to solve."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+import pandas as pd
 
-from experiments.rl.results import ratio, restricted
-from scripts.report.claims import Claim, Interval
-from scripts.report.read import (
+from experiments.rl.results import RATES, restricted
+from experiments.run.statistics import best_setting
+from scripts.report.rl import LENGTHS, METHOD, faster, pair_of, solve_row, usual, variance_table
+from scripts.results import (
     NOT_RUN,
     Results,
-    Table,
+    covers,
     curve,
-    markdown,
-    names,
+    estimators,
+    mean_and_error,
     number,
     plus_minus,
     took,
 )
-from scripts.report.rl import (
-    FRAMES,
-    METHOD,
-    PRESET,
-    TITLES,
-    USUAL,
-    faster,
-    own_variance,
-    solved,
-)
-from scripts.style import label
+from scripts.runs import solved
+from scripts.style import TITLES, label
 
 
-def command(env: str, mode: str = "", preset: str = PRESET) -> str:
-    arms = ",".join(USUAL[env])
-    text = f"python -m experiments.rl preset=rl/{preset} env={env} 'estimator=[{arms}]'"
+def command(env: str, mode: str = "", preset: str = "paper") -> str:
+    names = ",".join(usual(env))
+    text = f"python -m experiments.rl preset=rl/{preset} env={env} 'estimator=[{names}]'"
     return f"{text} mode={mode}" if mode else text
 
 
-def section(results: Results, claims: list[Claim]) -> str:
-    parts = [
-        "## Policy gradients: A2C against LAX and RELAX\n",
-        "The real environments of gymnasium, solved when the mean return of 100 episodes in a row "
-        "is above the goal. Each arm runs at the best rates of its own grid, chosen on other seeds "
-        "than those shown; A2C gets the same grid as the method. Discrete policies: two layers of "
-        "10 ReLU units, one episode an update, RMSProp, entropy .01, gamma .99. Continuous: two "
-        "layers of 64, batches of 2500 steps, 25 steps of V(s) a batch, the policy's rate follows "
-        "the KL. Behind the paper's arms stand extras, a setting's name in brackets; no claim uses "
-        "them.\n",
-        *(claim.table() for claim in claims),
-        *(environment(results, env) for env in TITLES),
-        table(results),
-        "Where the interval of a ratio holds 1, the arm differs from A2C by no more than its seeds "
-        "do. The paper's LunarLander entries cannot be episodes: five million steps would leave 31 "
-        "steps to an episode. Their ratio is compared.\n",
-    ]
-    return "\n".join(parts)
+def picture(results: Results, env: str) -> str:
+    """The environment's figure, with the ratio of the times to solve in its caption."""
+    caption = f"{TITLES[env]}: return of an episode, and ln Var of an episode's policy gradient"
+    if results.has_picture(f"rl-paper-{env}"):
+        ratio = faster(results, env, 2.0).text
+        caption += f"; A2C's steps until solved over {label(METHOD[env])}'s: {ratio}"
+    return results.picture(f"rl-paper-{env}", f"{caption}.", command(env))
 
 
-def environment(results: Results, env: str) -> str:
-    title, arms = TITLES[env], ("a2c", METHOD[env])
-    caption = f"{title}: return of an episode, and ln Var of an episode's policy gradient"
-    if (results.root / "figures" / f"rl-{PRESET}-{env}.png").exists():
-        faster_by = faster(results, env, 2.0).text
-        caption += f"; A2C's steps until solved over {label(METHOD[env])}'s: {faster_by}"
-    parts = [
-        f"### {title}\n",
-        f"`{command(env)}`, the variance `{command(env, 'variance')}`, the grid "
-        f"`{command(env, 'grid')}`\n",
-        results.picture(f"rl-{PRESET}-{env}", f"{caption}.", command(env)),
-        returns(results, env, arms),
-        variances(results, env, arms),
-        same_policy(results, env, arms),
-        grid(results, env),
-    ]
-    return "\n".join(part for part in parts if part)
+# ---- the figure's panels in numbers ----
 
 
-def returns(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """Readings of the reward panel: mean over seeds of the returns about that step."""
-    series, lines = results.paper[f"return {env}"]["series"], []
-    tables = {arm: results.table(f"rl/{PRESET}/{env}/{arm}.csv") for arm in arms}
-    for frames in (int(FRAMES[env] * part) for part in (0.02, 0.1, 0.2, 0.4, 0.8)):
-        cells = []
-        for arm in arms:
-            line = series[arm]
-            there = line["x"][0] <= frames <= line["x"][-1]
-            cells.append(number(curve(line, frames), 0) if there else "off the figure")
-            cells.append(return_at(tables[arm], frames, FRAMES[env] * 0.01))
-        lines.append([number(frames, 0), *cells])
-    head = ["steps", *(f"{label(arm)}, {who}" for arm in arms for who in ("paper", "ours ± se"))]
-    return "Return of an episode:\n\n" + markdown(head, lines)
+def returns(results: Results, env: str) -> list[dict]:
+    """The panel of returns: mean over seeds of the returns around a step."""
+    series, rows = results.paper_series(f"return {env}"), []
+    for steps in (int(LENGTHS[env] * part) for part in (0.02, 0.1, 0.2, 0.4, 0.8)):
+        row = {"steps": number(steps, 0)}
+        for name in pair_of(env):
+            line, table = series[name], results.table(f"rl/paper/{env}/{name}.csv")
+            shown = covers(line, steps)
+            row[f"{label(name)}, paper"] = (
+                number(curve(line, steps), 0) if shown else "off the figure"
+            )
+            row[f"{label(name)}, ours ± se"] = return_at(table, steps, LENGTHS[env] * 0.01)
+        rows.append(row)
+    return rows
 
 
-def return_at(found: Table | None, frames: int, window: float) -> str:
-    """The mean over seeds of the returns within `window` steps of `frames`."""
-    if found is None:
+def return_at(table: pd.DataFrame | None, steps: int, window: float) -> str:
+    """The mean over seeds of the returns within `window` steps of `steps`."""
+    if table is None:
         return NOT_RUN
-    here = (abs(found["frames"] - frames) <= window) & ~np.isnan(found["return"])
-    seeds = np.unique(found["seed"][here])
-    if not len(seeds):
-        return NOT_RUN
-    means = np.array([found["return"][here & (found["seed"] == seed)].mean() for seed in seeds])
-    return plus_minus(means.mean(), error(means), 0)
+    near = table[(table["frames"] - steps).abs() <= window].dropna(subset="return")
+    return mean_and_error(near.groupby("seed")["return"].mean(), 0)
 
 
-def error(values: np.ndarray) -> float | None:
-    return values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
-
-
-def variances(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """Readings of the variance panel, each arm along its own training."""
-    series, lines = results.paper[f"log_variance {env}"]["series"], []
-    tables = {arm: own_variance(results, env, arm) for arm in arms}
-    end = int(max(series[arm]["x"][-1] for arm in arms))
+def variances(results: Results, env: str) -> list[dict]:
+    """The panel of variances, each estimator along its own training."""
+    series, rows = results.paper_series(f"log_variance {env}"), []
+    end = int(max(series[name]["x"][-1] for name in pair_of(env)))
     for episode in (end * part // 20 for part in (1, 5, 10, 15, 20)):
-        cells = []
-        for arm in arms:
-            cells.append(number(curve(series[arm], episode), 1))
-            found = tables[arm]
-            ours = None
-            if found is not None and found["episodes"].max() >= 0.9 * episode:
-                ours = np.interp(episode, found["episodes"], found[f"logvar_{arm}"])
-            cells.append(number(ours, 1))
-        lines.append([str(episode), *cells])
-    head = ["episode", *(f"{label(arm)}, {who}" for arm in arms for who in ("paper", "ours"))]
-    summary = f"rl/{PRESET}/{env}-variance/summary.csv"
-    times = "; ".join(f"{label(a)} {took(results.row(summary, estimator=a))}" for a in arms)
-    return (
-        "ln Var of an episode's policy gradient (100 episodes at fixed parameters, natural log per "
-        "parameter, mean over parameters), along each arm's own training, one seed each "
-        f"({times}):\n\n" + markdown(head, lines)
-    )
+        row = {"episode": episode}
+        for name in pair_of(env):
+            row[f"{label(name)}, paper"] = number(curve(series[name], episode), 1)
+            table, ours = variance_table(results, env, name), None
+            if table is not None and table["episodes"].max() >= 0.9 * episode:
+                ours = np.interp(episode, table["episodes"], table[f"logvar_{name}"])
+            row[f"{label(name)}, ours"] = number(ours, 1)
+        rows.append(row)
+    return rows
 
 
-def same_policy(results: Results, env: str, arms: tuple[str, str]) -> str:
-    """The comparison that the paper lacks: all the estimators at one policy."""
-    lines, columns = [], []
-    tables = {arm: results.table(f"rl/{PRESET}/{env}-variance/{arm}.csv") for arm in arms}
-    for found in tables.values():
-        columns += [key for key in found or {} if key.startswith("logvar_") and key not in columns]
-    columns = columns or [f"logvar_{arm}" for arm in arms]
-    for arm, found in tables.items():
-        cells = [
-            number(np.nanmean(found[key][1:]), 2) if found and key in found else NOT_RUN
-            for key in columns
-        ]
-        lines.append([f"{label(arm)}'s", *cells])
-    head = ["at the policies of", *(label(key.removeprefix("logvar_")) for key in columns)]
-    return (
-        "The same, all estimators at the same policies (mean over the measurements; not in the "
-        "paper):\n\n" + markdown(head, lines)
-    )
+def variance_times(results: Results, env: str) -> str:
+    """What the measurements of the variance took."""
+    summary = f"rl/paper/{env}-variance/summary.csv"
+    rows = {name: results.row(summary, estimator=name) for name in pair_of(env)}
+    return "; ".join(f"{label(name)} {took(row)}" for name, row in rows.items())
 
 
-def grid(results: Results, env: str) -> str:
-    """The grid's winners: the rates with the fewest steps to solve."""
-    place, lines = f"rl/{PRESET}/{env}-grid", []
-    rows = results.rows(f"{place}/summary.csv")
-    for arm in USUAL[env]:
-        mine = [row for row in rows if row["estimator"] == arm]
-        if not mine or solved(results, f"{env}-grid", arm) is None:
-            lines.append((label(arm), *[NOT_RUN] * 6))
-            continue
-        best = min(mine, key=lambda row: (row["solved_frames"], -row["recent"]))
-        when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
-        when = when if best["solved"] else "never"
-        counts = f"{best['solved']:.0f} of {best['seeds']:.0f}"
-        cells = (best["rates"], number(best["frames"], 0), counts, when, number(best["recent"], 1))
-        lines.append((label(arm), *cells, took(best)))
-    head = (
-        "arm",
-        "best of its grid",
-        "steps",
-        "solved",
-        "steps to solve ± se",
-        "last 100 episodes",
-        "wall time of the grid, device",
-    )
-    return "The grid:\n\n" + markdown(head, lines)
+def same_policies(results: Results, env: str) -> list[dict]:
+    """All estimators at the policies of one training, which the paper does not compare."""
+    tables = {n: results.table(f"rl/paper/{env}-variance/{n}.csv") for n in pair_of(env)}
+    known = [table for table in tables.values() if table is not None]
+    columns = [c for table in known for c in table if c.startswith("logvar_")]
+    columns = list(dict.fromkeys(columns)) or [f"logvar_{name}" for name in pair_of(env)]
+    rows = []
+    for name, table in tables.items():
+        row = {"at the policies of": f"{label(name)}'s"}
+        for column in columns:
+            measured = table is not None and column in table
+            level = table[column].iloc[1:].mean() if measured else None  # without the start
+            row[label(column.removeprefix("logvar_"))] = number(level, 2)
+        rows.append(row)
+    return rows
 
 
-# ---- the table ----
+# ---- rates and times to solve ----
 
 
-def table(results: Results) -> str:
-    head = (
-        "environment",
-        "arm",
-        "rates",
-        "steps",
-        "seeds solved",
-        "steps to solve ± se",
-        "episodes",
-    )
-    head += ("episodes, paper", "A2C's steps over its: [95 %]", "paper's ratio")
-    head += ("wall time, device",)
-    lines = []
-    for env in TITLES:
-        place = f"rl/{PRESET}/{env}"
-        rows = results.rows(f"{place}/summary.csv")
-        for arm in names(USUAL[env], results.root / Path(place), rows, ("summary",)):
-            lines.append([TITLES[env], label(arm), *solve_cells(results, env, arm)])
-    return "### Steps to solve (the paper's table of episodes)\n\n" + markdown(head, lines)
+def grid(results: Results, env: str) -> list[dict]:
+    """The best rates of every estimator's grid: those with the fewest steps until solved."""
+    return [grid_row(results, env, name) for name in usual(env)]
 
 
-def solve_cells(results: Results, env: str, arm: str) -> list[str]:
-    paper = results.paper["table"][env]
-    theirs = f"{paper[arm][0]} ± {paper[arm][1]}" if arm in paper else "none"
-    times = number(paper["a2c"][0] / paper[arm][0], 2) if arm in paper and arm != "a2c" else "none"
-    found, baseline = solved(results, env, arm), solved(results, env, "a2c")
-    if found is None:
-        return [NOT_RUN] * 5 + [theirs, NOT_RUN, times, NOT_RUN]
-    when, done = restricted(found), found["solved_frames"] >= 0
-    keys = [key for key in ("lr", "scale", "value_lr", "surrogate_lr") if key in found]
-    cells = [" ".join(f"{key}={found[key][0]:g}" for key in keys)]
-    cells += [
-        number(found["frames"].min(), 0),
-        f"{done.sum()} of {len(when)}",
-        plus_minus(when.mean(), error(when), 0) if done.any() else "never",
-    ]
-    episodes = found["solved_episodes"]
-    cells.append(
-        plus_minus(episodes.mean(), error(episodes), 0) if done.all() else "not all solved"
-    )
-    compared = "-" if arm == "a2c" else NOT_RUN
-    if baseline is not None and arm != "a2c":
-        compared = Interval(*ratio(restricted(baseline), when)).text(2)
-    row = results.row(f"rl/{PRESET}/{env}/summary.csv", estimator=arm)
-    return [*cells, theirs, compared, times, took(row)]
+def grid_row(results: Results, env: str, name: str) -> dict:
+    place = f"rl/paper/{env}-grid"
+    rows = [r for r in results.rows(f"{place}/summary.csv") if r["estimator"] == name]
+    if solved(results, "paper", f"{env}-grid", name) is None:
+        rows = []
+    best = rows[0] if rows else {}
+    if rows:  # of those that need equally many steps, the one with the highest return
+        rows = sorted(rows, key=lambda row: -row["recent"])
+        best = rows[best_setting({i: row["solved_frames"] for i, row in enumerate(rows)})]
+    when = plus_minus(best.get("solved_frames"), best.get("solved_frames_se"), 0)
+    never = best.get("solved") == 0
+    return {
+        "estimator": label(name),
+        "best of its grid": best.get("rates", NOT_RUN),
+        "steps": number(best.get("frames"), 0),
+        "solved": f"{best['solved']:.0f} of {best['seeds']:.0f}" if best else NOT_RUN,
+        "steps to solve ± se": "never" if never else when,
+        "last 100 episodes": number(best.get("recent"), 1),
+        "wall time of the grid, device": took(best),
+    }
+
+
+def solve_table(results: Results) -> list[dict]:
+    """The paper's table of times to solve."""
+    rows = []
+    for env in LENGTHS:
+        summary = {row["estimator"] for row in results.rows(f"rl/paper/{env}/summary.csv")}
+        others = {*estimators(results.root / "rl/paper" / env, ()), *summary} - set(usual(env))
+        names = [*usual(env), *sorted(others)]
+        rows += [solve_cells(results, env, name) for name in names]
+    return rows
+
+
+def solve_cells(results: Results, env: str, name: str) -> dict:
+    table, paper = solved(results, "paper", env, name), results.paper["table"][env]
+    cells = dict.fromkeys(("rates", "steps", "seeds solved", "steps to solve ± se"), NOT_RUN)
+    row, episodes, ratio = {}, NOT_RUN, NOT_RUN
+    if table is not None:
+        row = solve_row(results, "paper", env, name, table, paper)
+        rates = [f"{key}={table[key].iloc[0]:g}" for key in RATES if key in table]
+        times = mean_and_error(restricted(table), 0) if row["solved"] else "never"
+        counts = f"{row['solved']} of {row['seeds']}"
+        cells = dict(
+            zip(cells, (" ".join(rates), number(row["frames"], 0), counts, times), strict=True)
+        )
+        episodes, ratio = row["solved_episodes"], "-" if name == "a2c" else NOT_RUN
+        episodes = "not all solved" if episodes is None else mean_and_error(episodes, 0)
+        ratio = row["ratio"].text(2) if row["ratio"] else ratio
+    summary = results.row(f"rl/paper/{env}/summary.csv", estimator=name) if row else None
+    published = name in paper and name != "a2c"
+    return {
+        "environment": TITLES[env],
+        "estimator": label(name),
+        **cells,
+        "episodes": episodes,
+        "episodes, paper": f"{paper[name][0]} ± {paper[name][1]}" if name in paper else "none",
+        "A2C's steps over its: [95 %]": ratio,
+        "paper's ratio": number(paper["a2c"][0] / paper[name][0], 2) if published else "none",
+        "wall time, device": took(summary),
+    }

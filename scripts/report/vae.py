@@ -1,89 +1,110 @@
-"""The VAE's claims, from the runs under results/vae: which estimator is ahead, and by how much."""
+"""The VAE's claims: which estimator is ahead, and by how much."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
-from scripts.report.claims import Cell, Claim, Interval, difference, mean, paired
-from scripts.report.read import Results, number, plus_minus
-from scripts.style import label
+from experiments.vae.config import Vae
+from scripts.intervals import Interval, difference, mean, paired
+from scripts.report.claims import Cell, Claim
+from scripts.results import Results, config, covers, curve, mean_and_error, number
+from scripts.runs import VaeRun, best_run
+from scripts.style import case_title, label
 
-DATA = {"mnist": "MNIST", "omniglot": "Omniglot"}
 MODELS = ("linear1", "linear2", "nonlinear")
-CASES = tuple(f"{data}-{model}" for data in DATA for model in MODELS)
-FULL = 2_000_000  # steps of the paper's runs
-PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where its curves end
-LENGTHS = {"long": 100, "quick": 20}  # epochs
-TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")
-LONG = {  # rates of the runs of 100 epochs; the first is REBAR's best of five
+PAPER_CASES = tuple(f"{data}-{model}" for data in ("mnist", "omniglot") for model in MODELS)
+MNIST, SMALL = (tuple(f"{d}-{m}" for m in MODELS) for d in ("mnist", "omniglot_small"))
+FULL = config("preset/vae/paper")["steps"]
+PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where the paper's curves end
+TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")  # the paper's columns
+LONG_RATES = {  # of preset long; the first is REBAR's best of five
     "mnist-linear1": "1e-3,5e-4",
     "mnist-linear2": "1e-3,5e-4",
     "mnist-nonlinear": "5e-4",
 }
-SHORT = (*(("long", case) for case in LONG), *(("quick", f"mnist-{model}") for model in MODELS))
+SHORT = (
+    *(("long", case) for case in MNIST),
+    *(("quick", case) for case in MNIST),
+    *(("table1", case) for case in MNIST),
+    *(("omniglot_small", case) for case in SMALL),
+)
+PLACES = (*(("paper", case) for case in PAPER_CASES), *SHORT)
 
 
-class Arm:
-    """One estimator at its best learning rate: its curves and its row of summary.csv."""
-
-    def __init__(self, table: dict, row: dict):
-        here = np.isclose(table["lr"], row["lr"])
-        self.row, self.steps = row, int(row["steps"])
-        self.table = {name: column[here] for name, column in table.items()}
-        self.seed = np.unique(self.table["seed"])
-        self.seeds = len(self.seed)
-
-    def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(epochs [points], values [points, seeds]) where it was measured."""
-        values = self.table[name].reshape(-1, self.seeds)
-        there = ~np.isnan(values).any(axis=1)
-        return self.table["epoch"].reshape(-1, self.seeds)[there, 0], values[there]
-
-    def at(self, name: str, epoch: float) -> np.ndarray | None:
-        """The values of all seeds at an epoch, None where it was not measured."""
-        epochs, values = self.curve(name)
-        found = np.flatnonzero(np.isclose(epochs, epoch))
-        return values[found[0]] if len(found) else None
+def compare(a: VaeRun, b: VaeRun, of_a: np.ndarray, of_b: np.ndarray) -> Interval:
+    """The mean of a's numbers minus b's, over paired seeds if the runs have the same seeds."""
+    return paired(of_a, of_b) if a.seed == b.seed else difference(of_a, of_b)
 
 
-def arm(results: Results, preset: str, case: str, estimator: str) -> Arm | None:
-    table = results.table(f"vae/{preset}/{case}/{estimator}.csv")
-    rows = results.rows(f"vae/{preset}/{case}/summary.csv")
-    rows = [row for row in rows if row["estimator"] == estimator and np.isfinite(row["valid"])]
-    if table is None or not rows:
-        return None
-    return Arm(table, min(rows, key=lambda row: row["valid"]))
+def pair_of(results: Results, preset: str, case: str) -> list[VaeRun | None]:
+    """REBAR's and RELAX's best runs."""
+    return [best_run(results, preset, case, name) for name in ("rebar", "relax")]
 
 
-def compare(a: Arm, b: Arm, of_a: np.ndarray, of_b: np.ndarray) -> Interval:
-    """The mean of a's numbers minus b's, over paired seeds where they share them."""
-    shared = np.array_equal(a.seed, b.seed)
-    return paired(of_a, of_b) if shared else difference(of_a, of_b)
-
-
-def where(preset: str, case: str, found: Arm | None) -> str:
-    """MNIST linear1 (long, 100 epochs); the paper's length is not named"""
-    data, model = case.split("-")
+def where(preset: str, case: str, run: VaeRun | None) -> str:
+    """MNIST linear1 (long, 100 epochs); the paper's length is not named."""
     if preset == "paper":
-        return f"{DATA[data]} {model}"
-    length = f", {found.table['epoch'].max():.0f} epochs" if found else ""
-    return f"{DATA[data]} {model} ({preset}{length})"
+        return case_title(case)
+    length = f", {run.epochs:.0f} epochs" if run else ""
+    return f"{case_title(case)} ({preset}{length})"
 
 
-def shared_epochs(*found: Arm) -> float:
-    """The last epoch that all have reached, so that none is given more training."""
-    return float(min(arm.table["epoch"].max() for arm in found))
+def is_full(*runs: VaeRun | None) -> bool:
+    """Whether all runs have the paper's length."""
+    return all(run is not None and run.row["steps"] >= FULL for run in runs)
+
+
+def shared_epochs(*runs: VaeRun) -> float:
+    """The last epoch that all runs have reached, so that none is given more training."""
+    return min(run.epochs for run in runs)
+
+
+def length(preset: str, case: str) -> int:
+    """Epochs of a preset."""
+    if preset == "paper":
+        return PAPER_EPOCHS[case.split("-")[0]]
+    return config(f"preset/vae/{preset}").get("epochs", Vae.epochs)
 
 
 def command(preset: str, case: str) -> str:
     data, model = case.split("-")
-    given = f"preset=vae/{preset} model={model}"
-    given += " data=omniglot" if data == "omniglot" else ""
-    given += f" seeds=8 'estimator=[rebar,relax]' 'lr=[{LONG[case]}]'" if preset == "long" else ""
-    return f"python -m experiments.vae {given}"
+    text = f"python -m experiments.vae preset=vae/{preset} model={model}"
+    if data == "omniglot":
+        text += " data=omniglot"
+    if preset == "long":
+        text += f" seeds=8 'estimator=[rebar,relax]' 'lr=[{LONG_RATES[case]}]'"
+    return text
 
 
-PLACES = (*(("paper", case) for case in CASES), *SHORT)
+def paper_curves(results: Results, case: str, metric: str, last: float) -> list[pd.Series]:
+    """The paper's REBAR and RELAX curves up to an epoch; empty where they begin later."""
+    series = results.paper_series(f"curves {case}")
+    curves = []
+    for name in ("rebar", "relax"):
+        line = series.get(f"{name} {metric}", {"x": [], "y": []})
+        values = pd.Series(line["y"], index=line["x"], dtype=float)
+        curves.append(values[values.index <= last + 0.5])
+    return curves
+
+
+def paper_gap(case: str, rebar: pd.Series, relax: pd.Series, sign: int = 1) -> str:
+    """The paper's REBAR minus its RELAX, each at the last value; -1 turns the sign."""
+    if case not in PAPER_CASES:
+        return "other data"
+    if not (len(rebar) and len(relax)):
+        return "off the figure"
+    return number(sign * (rebar.iloc[-1] - relax.iloc[-1]), 2)
+
+
+def paper_at(series: dict | None, epoch: float) -> str:
+    """The height of a curve of the paper at an epoch."""
+    if series is None:
+        return "none"
+    return number(curve(series, epoch), 2) if covers(series, epoch) else "off the figure"
+
+
+# ---- claims ----
 
 
 def claims(results: Results) -> list[Claim]:
@@ -98,8 +119,8 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "RELAX reaches the highest training ELBO (Table 1)",
             "The best other estimator's training -ELBO minus RELAX's, nats. Concrete is left out: "
-            "while it trains it sees relaxed samples, and its number bounds nothing.",
-            [best(results, *place) for place in PLACES if place[0] != "long"],
+            "in training it sees relaxed samples, and its number is no bound of the model's.",
+            [best(results, *p) for p in PLACES if p[0] in ("paper", "quick", "table1")],
         ),
         Claim(
             "RELAX is better on validation where the model is linear",
@@ -116,7 +137,7 @@ def claims(results: Results) -> list[Claim]:
             "RELAX's epochs until its validation score is REBAR's at half of the run, over that "
             "half (1 is no difference, 2 the most it can be); paired seeds. The paper counts the "
             "epochs to REBAR's best score.",
-            [epochs(results, *place) for place in linear if place[0] != "quick"],
+            [epochs(results, *p) for p in linear if p[0] not in ("quick", "table1")],
         ),
         terms(results),
     ]
@@ -124,87 +145,75 @@ def claims(results: Results) -> list[Claim]:
 
 def training(results: Results, preset: str, case: str) -> Cell:
     """REBAR minus RELAX at the last epoch that both have, the paper's at the same epoch."""
-    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
-    last, ours, full = length(preset, case), None, False
+    pair, last, ours = pair_of(results, preset, case), length(preset, case), None
     if all(pair):
-        last = float(np.intersect1d(*(found.curve("train")[0] for found in pair))[-1])
-        ours = compare(*pair, *(found.at("train", last) for found in pair))
-        full = all(found.steps >= FULL for found in pair)
-    there = paper_curve(results, case, "train", last)
-    paper = number(there[0][-1] - there[1][-1], 2) if all(map(len, there)) else "off the figure"
-    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
+        last, ours = gap(*pair, "train")
+    paper = paper_gap(case, *paper_curves(results, case, "train", last))
+    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=is_full(*pair))
+
+
+def gap(a: VaeRun | None, b: VaeRun | None, metric: str) -> tuple[float, Interval | None]:
+    """The last epoch at which both have the metric, and a's mean minus b's there."""
+    if a is None or b is None:
+        return np.nan, None
+    epoch = float(a.curve(metric).index.intersection(b.curve(metric).index)[-1])
+    return epoch, compare(a, b, a.at(metric, epoch), b.at(metric, epoch))
 
 
 def validation(results: Results, preset: str, case: str, sign: int = 1) -> Cell:
-    """REBAR minus RELAX, each at its best epoch of those that both have run; the paper's at full
-    length its table's."""
-    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
-    last, ours, full = length(preset, case), None, False
+    """REBAR minus RELAX, each at its best epoch of those that both have run; -1 turns the sign.
+
+    The paper's numbers at full length are its table's.
+    """
+    pair, last, ours = pair_of(results, preset, case), length(preset, case), None
     if all(pair):
-        last, lowest = shared_epochs(*pair), []
-        for found in pair[::sign]:
-            at, values = found.curve("valid")
-            lowest.append(values[at <= last].min(axis=0))
+        last = shared_epochs(*pair)
+        lowest = [run.curve("valid").loc[:last].min() for run in pair[::sign]]
         ours = compare(*pair[::sign], *lowest)
-        full = all(found.steps >= FULL for found in pair)
-    there = paper_curve(results, case, "valid", last)
+    theirs = [curve.cummin() for curve in paper_curves(results, case, "valid", last)]
     if preset == "paper":
         table = results.paper["table validation"][case]
-        there = [table["rebar"]], [table["relax"]]
-    known = all(map(len, there))
-    paper = number(sign * (min(there[0]) - min(there[1])), 2) if known else "off the figure"
-    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=full)
-
-
-def length(preset: str, case: str) -> int:
-    """Epochs of a preset."""
-    return LENGTHS.get(preset, PAPER_EPOCHS[case.split("-")[0]])
-
-
-def paper_curve(results: Results, case: str, metric: str, last: float) -> list[np.ndarray]:
-    """The paper's REBAR and RELAX curves up to an epoch; empty where they begin later."""
-    lines = (results.paper[f"curves {case}"]["series"][f"{n} {metric}"] for n in ("rebar", "relax"))
-    return [np.array(line["y"])[np.array(line["x"]) <= last + 0.5] for line in lines]
+        theirs = [pd.Series(table[name]) for name in ("rebar", "relax")]
+    paper = paper_gap(case, *theirs, sign)
+    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=is_full(*pair))
 
 
 def best(results: Results, preset: str, case: str) -> Cell:
     """The best of the others minus RELAX in training -ELBO at the end."""
-    names = TABLE_1[1:] if preset == "paper" else ("nvil", "rebar", "relax")
-    found = {name: arm(results, preset, case, name) for name in names}
+    names = ("nvil", "rebar", "relax") if preset == "quick" else TABLE_1[1:]
+    runs = {name: best_run(results, preset, case, name) for name in names}
     table = results.paper["table training"][case]
-    paper = min(table[name] for name in names[:-1]) - table["relax"]
-    ours, full, note = None, False, ""
-    if all(found.values()):
-        ends = {name: f.curve("train")[1][-1] for name, f in found.items()}
+    ours, note = None, ""
+    if all(runs.values()):
+        ends = {name: run.curve("train").iloc[-1] for name, run in runs.items()}
         second = min(names[:-1], key=lambda name: ends[name].mean())
-        ours = compare(found[second], found["relax"], ends[second], ends["relax"])
+        ours = compare(runs[second], runs["relax"], ends[second], ends["relax"])
         note = f"best other: {label(second)}"
-        full = all(f.steps >= FULL for f in found.values())
-    place = where(preset, case, found["relax"])
-    theirs = number(paper, 2) + ("" if preset == "paper" else " at full length")
-    return Cell(place, theirs, ours, above=0.0, full=full, note=note)
+    paper = number(min(table[name] for name in names[:-1]) - table["relax"], 2)
+    paper += "" if preset == "paper" else " at full length"
+    full = is_full(*runs.values())
+    return Cell(where(preset, case, runs["relax"]), paper, ours, above=0.0, full=full, note=note)
 
 
 def epochs(results: Results, preset: str, case: str) -> Cell:
     """Per seed: the epochs until RELAX's validation score is REBAR's at half of the shared run."""
-    pair = [arm(results, preset, case, name) for name in ("rebar", "relax")]
-    table = results.paper["table epochs"][case]
-    ours = None
+    pair, ours = pair_of(results, preset, case), None
     if all(pair):
-        (slow, rebar), (fast, relax) = (found.curve("valid") for found in pair)
-        half, last = shared_epochs(*pair) / 2, shared_epochs(*pair)
+        rebar, relax = (run.curve("valid") for run in pair)
+        last = shared_epochs(*pair)
+        half, relax = last / 2, relax.loc[:last]
         seeds = range(min(rebar.shape[1], relax.shape[1]))
-        targets = [np.interp(half, slow, rebar[:, s]) for s in seeds]
-        reached = fast <= last
-        times = [first_time(fast[reached], relax[reached, s], targets[s]) for s in seeds]
+        targets = [np.interp(half, rebar.index, rebar.iloc[:, seed]) for seed in seeds]
+        times = [first_time(relax.iloc[:, seed], targets[seed]) for seed in seeds]
         ours = mean(np.array(times) / half)
-    full = all(found is not None and found.steps >= FULL for found in pair)
-    paper = f"{table['relax']} / {table['rebar']} epochs to REBAR's best"
-    return Cell(where(preset, case, pair[1]), paper, ours, below=1.0, full=full)
+    table = results.paper["table epochs"].get(case)
+    paper = f"{table['relax']} / {table['rebar']} epochs to REBAR's best" if table else "other data"
+    return Cell(where(preset, case, pair[1]), paper, ours, below=1.0, full=is_full(*pair))
 
 
-def first_time(epochs: np.ndarray, values: np.ndarray, target: float) -> float:
+def first_time(curve: pd.Series, target: float) -> float:
     """When a curve first falls to the target, linear between measurements; else its end."""
+    epochs, values = curve.index, curve.to_numpy()
     below = np.flatnonzero(values <= target)
     if not len(below):
         return float(epochs[-1])
@@ -235,20 +244,13 @@ def terms(results: Results) -> Claim:
 
 
 def headline(results: Results) -> list[tuple[str, str, str]]:
-    """Rows of the README's small table."""
-    series, rows = results.paper["curves mnist-linear1"]["series"], []
+    """Rows of the front page's table: what, the paper's number, ours."""
+    case, epoch = "mnist-linear1", length("long", "mnist-linear1")
+    series, rows = results.paper_series(f"curves {case}"), []
     for name in ("rebar", "relax"):
+        run = best_run(results, "long", case, name)
         for metric, what in (("train", "training"), ("valid", "validation")):
-            found = arm(results, "long", "mnist-linear1", name)
-            values = found.at(metric, 100) if found else None
-            line = series[f"{name} {metric}"]
-            paper = number(np.interp(100, line["x"], line["y"]), 2)
-            text = f"VAE, MNIST linear1: {what} -ELBO at epoch 100, {label(name)}"
-            rows.append((text, paper, number(None, 2) if values is None else spread(values)))
+            ours = mean_and_error(run.at(metric, epoch) if run else None, 2)
+            text = f"VAE, {case_title(case)}: {what} -ELBO at epoch {epoch}, {label(name)}"
+            rows.append((text, paper_at(series[f"{name} {metric}"], epoch), ours))
     return rows
-
-
-def spread(values: np.ndarray) -> str:
-    """Mean over seeds ± standard error."""
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else None
-    return plus_minus(values.mean(), error, 2)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.report.claims import Interval, paired
-from scripts.report.read import NOT_RUN, Results, markdown, number
-from scripts.report.vae import DATA, Arm, compare, paper_curve, shared_epochs
+from scripts.intervals import Interval, paired
+from scripts.report.vae import compare, gap, paper_curves, paper_gap, shared_epochs
+from scripts.results import NOT_RUN, Results, number
+from scripts.runs import VaeRun, run_at_rate
+from scripts.style import case_title
 
 PLACES = (  # preset, case, learning rates
     ("long", "mnist-linear1", (1e-3, 5e-4)),
@@ -27,130 +29,103 @@ SETTINGS = {  # tag -> what differs from the default: inputs z and x, 2 layers, 
 }
 
 
-def section(results: Results) -> str:
-    return "\n".join(
-        (
-            "### What the network r brings to REBAR\n",
-            "RELAX's surrogate is REBAR's with a network added, c = eta (f(sigma_lambda(z)) + "
-            "r(z, x)). With the weight decay of the published code (.001) every weight of r goes "
-            "to zero, and RELAX is REBAR (`relax_published`; a run whose r is dead says so). The "
-            "numbers here are of r without weight decay. Differences are REBAR's -ELBO minus "
-            "RELAX's in nats at the last epoch that both have, over paired seeds; r's share is "
-            "that of c's variance over draws of z. Between two single runs such a difference has a "
-            f"standard deviation of {single_run_spread(results)} nats (linear1, 1e-3), so one seed "
-            "decides nothing.\n",
-            by_case(results),
-            "RELAX trains phi alone for 1 000 steps before the model moves, as the authors' code "
-            "does, and REBAR does not. The control is REBAR with the same warm-up (4 seeds on a "
-            "CPU; the others are 8 seeds on a GPU).\n",
-            warm_up(results),
-            "Settings of r, linear1, 40 epochs at 1e-3, four seeds, against REBAR on the same "
-            "seeds. A run that ended early is compared at its own last epoch.\n",
-            settings(results),
-        )
-    )
+def text(interval: Interval | None) -> str:
+    return NOT_RUN if interval is None else interval.text(2)
 
 
 def single_run_spread(results: Results) -> str:
     """The standard deviation over seeds of REBAR minus RELAX at the end of training."""
-    pair = [at_rate(results, "long", "mnist-linear1", name, 1e-3) for name in ("rebar", "relax")]
+    pair = [run_at_rate(results, *PLACES[0][:2], name, 1e-3) for name in ("rebar", "relax")]
     if not all(pair):
         return NOT_RUN
-    last = shared_epochs(*pair)
-    rebar, relax = (arm.at("train", last) for arm in pair)
+    rebar, relax = (run.at("train", shared_epochs(*pair)) for run in pair)
     return number(float(np.std(rebar - relax, ddof=1)), 2)
 
 
-def at_rate(results: Results, preset: str, case: str, name: str, rate: float) -> Arm | None:
-    """An estimator's runs at one learning rate."""
-    table = results.table(f"vae/{preset}/{case}/{name}.csv")
-    rows = results.rows(f"vae/{preset}/{case}/summary.csv")
-    rows = [r for r in rows if r["estimator"] == name and np.isclose(r["lr"], rate)]
-    return Arm(table, rows[0]) if table is not None and rows else None
+def by_case(results: Results) -> list[dict]:
+    """REBAR minus RELAX for every case and rate."""
+    places = [(preset, case, rate) for preset, case, rates in PLACES for rate in rates]
+    return [case_row(results, *place) for place in places]
 
 
-def gap(a: Arm | None, b: Arm | None, metric: str) -> tuple[float, Interval | None]:
-    """The last epoch at which both have the metric, and a's mean minus b's there."""
-    if a is None or b is None:
-        return np.nan, None
-    last = shared_epochs(a, b)
-    both = np.intersect1d(a.curve(metric)[0], b.curve(metric)[0])
-    epoch = float(both[both <= last][-1])
-    return epoch, compare(a, b, a.at(metric, epoch), b.at(metric, epoch))
+def case_row(results: Results, preset: str, case: str, rate: float) -> dict:
+    pair = [run_at_rate(results, preset, case, name, rate) for name in ("rebar", "relax")]
+    epoch, training = gap(*pair, "train")
+    paper = paper_gap(case, *paper_curves(results, case, "train", epoch))
+    return {
+        "case": case_title(case),
+        "rate": f"{rate:g}",
+        "seeds": NOT_RUN if training is None else training.seeds,
+        "epoch": number(epoch, 0),
+        "training": text(training),
+        "the paper's": "no curve" if paper == "off the figure" else paper,
+        "validation": text(gap(*pair, "valid")[1]),
+        "ln Var, logits": text(log_variance_gap(*pair)),
+        "r's share": share(pair[1]),
+    }
 
 
-def shown(found: Interval | None) -> str:
-    return NOT_RUN if found is None else found.text(2)
-
-
-def by_case(results: Results) -> str:
-    head = ("case", "rate", "seeds", "epoch", "training", "the paper's", "validation")
-    head += ("ln Var, logits", "r's share")
-    rows = []
-    for preset, case, rates in PLACES:
-        for rate in rates:
-            pair = [at_rate(results, preset, case, name, rate) for name in ("rebar", "relax")]
-            epoch, training = gap(*pair, "train")
-            seeds = "" if training is None else training.seeds
-            there = paper_curve(results, case, "train", epoch)
-            paper = number(there[0][-1] - there[1][-1], 2) if all(map(len, there)) else "no curve"
-            data, model = case.split("-")
-            row = [f"{DATA[data]} {model}", f"{rate:g}", seeds or NOT_RUN, number(epoch, 0)]
-            row += [shown(training), paper, shown(gap(*pair, "valid")[1])]
-            row += [shown(log_variance_gap(*pair)), share(pair[1])]
-            rows.append([str(cell) for cell in row])
-    return markdown(head, rows)
-
-
-def log_variance_gap(a: Arm | None, b: Arm | None) -> Interval | None:
-    """REBAR's log-variance of the logits' gradient minus RELAX's, mean over the measurements."""
+def log_variance_gap(a: VaeRun | None, b: VaeRun | None) -> Interval | None:
+    """a's log-variance of the logits' gradient minus b's, mean over the measurements of both."""
     if a is None or b is None:
         return None
-    curves = [np.log(arm.curve("variance_logits")[1]) for arm in (a, b)]
+    curves = [np.log(run.curve("variance_logits")) for run in (a, b)]
     points = min(map(len, curves))
-    return paired(*(curve[:points].mean(0) for curve in curves))
+    return paired(*(curve.iloc[:points].mean() for curve in curves))
 
 
-def share(relax: Arm | None) -> str:
-    """r's share of c's variance at the last measurement, one number a layer."""
+def share(relax: VaeRun | None) -> str:
+    """r's share of c's variance at the last measurement, one number per layer."""
     if relax is None:
         return NOT_RUN
-    names = [name for name in sorted(relax.table) if name.startswith("r_share")]
-    shares = [relax.curve(name)[1][-1].mean() for name in names]
+    metrics = sorted(name for name in relax.table if name.startswith("r_share"))
+    shares = [relax.curve(metric).iloc[-1].mean() for metric in metrics]
     return ", ".join(f"{100 * value:.2g} %" for value in shares) or NOT_RUN
 
 
-def warm_up(results: Results) -> str:
-    rows = []
-    arms = {
-        name: at_rate(results, "long", "mnist-linear2", name, 1e-3)
-        for name in ("rebar", "rebar-warm-up", "relax")
+def warm_up(results: Results) -> list[dict]:
+    """Is the difference that of training phi before the model? REBAR with that warm-up."""
+    pairs = {
+        "REBAR minus REBAR with the warm-up": ("rebar", "rebar-warm-up"),
+        "REBAR with the warm-up minus RELAX": ("rebar-warm-up", "relax"),
+        "REBAR minus RELAX": ("rebar", "relax"),
     }
-    for what, a, b in (
-        ("REBAR minus REBAR with the warm-up", "rebar", "rebar-warm-up"),
-        ("REBAR with the warm-up minus RELAX", "rebar-warm-up", "relax"),
-        ("REBAR minus RELAX", "rebar", "relax"),
-    ):
-        cells = [what]
+    rows = []
+    for title, names in pairs.items():
+        pair = [run_at_rate(results, "long", "mnist-linear2", name, 1e-3) for name in names]
+        row = {"MNIST linear2, 1e-3": title}
         for epoch in (10, 40):
-            for metric in ("train", "valid"):
-                pair = arms[a], arms[b]
-                values = [arm.at(metric, epoch) if arm else None for arm in pair]
+            for metric, what in (("train", "training"), ("valid", "validation")):
+                values = [run.at(metric, epoch) if run else None for run in pair]
                 known = all(value is not None for value in values)
-                cells.append(shown(compare(*pair, *values) if known else None))
-        rows.append(cells)
-    head = ["MNIST linear2, 1e-3", "training, epoch 10", "validation, epoch 10"]
-    return markdown([*head, "training, epoch 40", "validation, epoch 40"], rows)
+                row[f"{what}, epoch {epoch}"] = text(compare(*pair, *values) if known else None)
+        rows.append(row)
+    return rows
 
 
-def settings(results: Results) -> str:
-    rows, place = [], ("residual", "mnist-linear1")
-    reference = at_rate(results, *place, "rebar-reference", 1e-3)
-    for tag, what in SETTINGS.items():
-        found = at_rate(results, *place, f"relax-{tag}", 1e-3)
-        epoch, training = gap(reference, found, "train")
-        rms = NOT_RUN if found is None else f"{found.curve('r_rms_1')[1][-1].mean():.2g}"
-        valid = shown(gap(reference, found, "valid")[1])
-        rows.append([what, number(epoch, 0), shown(training), valid, rms])
-    head = ("r", "epoch", "training", "validation", "root mean square of r's weights")
-    return markdown(head, rows)
+RUNS = ("residual", "mnist-linear1")
+
+
+def settings(results: Results) -> list[dict]:
+    """Every setting of r against REBAR on the same seeds."""
+    rows = []
+    reference = run_at_rate(results, *RUNS, "rebar-reference", 1e-3)
+    for tag, description in SETTINGS.items():
+        run = run_at_rate(results, *RUNS, f"relax-{tag}", 1e-3)
+        epoch, training = gap(reference, run, "train")
+        rows.append(
+            {
+                "r": description,
+                "epoch": number(epoch, 0),
+                "training": text(training),
+                "validation": text(gap(reference, run, "valid")[1]),
+                "root mean square of r's weights": size(results, tag),
+            }
+        )
+    return rows
+
+
+def size(results: Results, tag: str) -> str:
+    """The root mean square of r's weights at the end."""
+    run = run_at_rate(results, *RUNS, f"relax-{tag}", 1e-3)
+    return NOT_RUN if run is None else f"{run.curve('r_rms_1').iloc[-1].mean():.2g}"

@@ -1,281 +1,223 @@
-"""The VAE's sections: six pairs of curves, the three tables, variances at the same weights."""
+"""The VAE's tables beside the paper's: runs one by one, readings of the curves, Table 1."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
 
-from scripts.report import vae_residual
-from scripts.report.claims import Claim
-from scripts.report.read import NOT_RUN, Results, markdown, names, number, plus_minus, took
 from scripts.report.vae import (
-    CASES,
-    DATA,
-    LONG,
-    SHORT,
+    PAPER_CASES,
     TABLE_1,
-    Arm,
-    arm,
     command,
-    spread,
+    pair_of,
+    paper_at,
 )
-from scripts.style import label
+from scripts.results import (
+    NOT_RUN,
+    Results,
+    config,
+    estimators,
+    markdown,
+    mean_and_error,
+    number,
+    plus_minus,
+    took,
+)
+from scripts.runs import VaeRun, best_run, vae_runs
+from scripts.style import case_title, label
 
-EPOCHS = {
+PAIR = ("rebar", "relax")
+RELAXED = ("concrete",)  # its training number is of relaxed samples
+EPOCHS = {  # at which the curves are read
     "paper": (100, 250, 500, 950),
     "long": (10, 20, 30, 50, 70, 100),
     "quick": (1, 5, 10, 20),
 }
-QUICK = ("reinforce", "nvil", "concrete", "rebar", "relax")
-RELAXED = ("concrete",)  # its training number is of relaxed samples
-IGNORE = ("summary", "variance", "terms", "terms_variance")
 
 
-def section(results: Results, claims: list[Claim]) -> str:
-    parts = [
-        "## The discrete VAE\n",
-        "200 Bernoulli latents a layer, batch 24, Adam with beta2 = .99999, one lambda and one eta "
-        "per layer, fixed binarization drawn once from a fixed seed (the paper's was another draw "
-        "from the same images). All numbers are -ELBO in nats, lower is better; ours are means "
-        "over seeds ± their standard error, at the learning rate with the best validation score. "
-        "Presets: `paper` is the paper's 2 000 000 steps, `long` 100 of its 960 epochs at the rate "
-        "that `rates` found best for REBAR, for both; `quick` 20 epochs at 5e-4. Behind the "
-        "paper's estimators stand extras, a setting's name in brackets; no claim uses them. "
-        "`rao_relax` is RELAX with c = f and the noise of z given b integrated out; it also leaves "
-        "out the slope of log q(b) at its own b, noise of mean 0 that the others carry as in the "
-        "authors' code. `lr1e-4` is one seed at that rate: on the nonlinear model the paper's "
-        "REBAR falls about as ours does there, and its RELAX as ours at 5e-4 or faster, so that "
-        "the early gap between the two may be one of rates.\n",
-        *(claim.table() for claim in claims),
-        vae_residual.section(results),
-        "### Six VAE curves\n",
-        *(curves(results, case) for case in CASES),
-        "### The runs one by one\n",
-        *(runs(results, preset, case) for preset, case in SHORT),
-        "### Which learning rate\n",
-        "The paper's five after 20 epochs, one seed, all five in one process.\n",
-        *(rates(results, case) for case in LONG),
-        training(results),
-        validation(results),
-        epochs_table(results),
-        same_weights(results),
+def usual(preset: str) -> list[str]:
+    """The estimators of a preset."""
+    if preset == "long":
+        return list(PAIR)
+    for group in config(f"preset/vae/{preset}").get("defaults", []):
+        if "override /estimator" in group:
+            return group["override /estimator"]
+    return list(PAIR)
+
+
+# ---- runs one by one ----
+
+
+def runs_table(results: Results, preset: str, case: str) -> list[dict]:
+    """Every estimator of a case at each of its learning rates, beside the paper's curves."""
+    folder = results.root / "vae" / preset / case
+    summary = {row["estimator"] for row in results.rows(f"vae/{preset}/{case}/summary.csv")}
+    others = {*estimators(folder, ()), *summary} - set(usual(preset))
+    names = [*usual(preset), *sorted(others)]
+    rows = []
+    for name in names:
+        runs = vae_runs(results, preset, case, name)
+        chosen = [runs[rate] for rate in sorted(runs)] or [None]
+        rows += [run_row(results, case, name, run) for run in chosen]
+    return rows
+
+
+def run_row(results: Results, case: str, name: str, run: VaeRun | None) -> dict:
+    row = run.row if run else {}
+    scores = {
+        what: plus_minus(row.get(what), row.get(f"{what}_se"), 2)
+        for what in ("train", "valid", "test")
+    }
+    if name in RELAXED and run:
+        scores["train"] += " (relaxed)"
+    series = results.paper_series(f"curves {case}")
+    paper = {
+        f"{what}, paper": paper_at(series.get(f"{name} {what}"), run.epochs) if run else NOT_RUN
+        for what in ("train", "valid")
+    }
+    return {
+        "estimator": label(name),
+        "rate": f"{row['lr']:g}" if run else NOT_RUN,
+        "seeds": run.seeds if run else NOT_RUN,
+        "steps": number(row.get("steps"), 0),
+        "epochs": number(run and run.epochs, 0),
+        **scores,
+        "IWAE-100, valid": number(row.get("valid_iwae"), 2),
+        "ln Var, logits": number(row.get("log_variance_logits"), 2),
+        "ln Var, weights": number(row.get("log_variance_weights"), 2),
+        **paper,
+        "wall time, device": took(row),
+    }
+
+
+def table_page(results: Results, preset: str, case: str) -> str:
+    """results/vae/<preset>/<case>/table.md"""
+    lines = [
+        f"# {case}, preset {preset}",
+        "",
+        f"Written by `python -m scripts.vae_figures {preset}` from the CSV files in this folder.",
+        "-ELBO in nats, lower is better. The paper's curves are read at the same epoch.",
+        "",
+        markdown(runs_table(results, preset, case)),
+        epochs_line(results, preset, case),
     ]
-    return "\n".join(parts)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def epochs_line(results: Results, preset: str, case: str) -> str:
+    """How soon RELAX reaches REBAR's best validation score within the same number of epochs."""
+    pair = pair_of(results, preset, case)
+    if not all(pair):
+        return ""
+    rebar = pair[0].curve("valid").mean(axis=1)
+    slow, fast = epochs_to_best(*pair)
+    when = "not within these epochs" if fast == "never" else f"after {fast}"
+    line = f"REBAR's best validation score, {rebar.min():.2f}, comes after {slow} epochs; "
+    line += f"RELAX reaches it {when}."
+    if theirs := results.paper["table epochs"].get(case):
+        line += f" (Paper, of 960 epochs: {theirs['rebar']} and {theirs['relax'] or 'never'}.)"
+    return line
+
+
+def epochs_to_best(rebar: VaeRun, relax: VaeRun) -> tuple[str, str]:
+    """The epochs until each has REBAR's best mean validation score."""
+    theirs, ours = (run.curve("valid").mean(axis=1) for run in (rebar, relax))
+    reached = ours.index[ours <= theirs.min()]
+    return f"{theirs.idxmin():.0f}", f"{reached[0]:.0f}" if len(reached) else "never"
 
 
 # ---- curves ----
 
 
-def curves(results: Results, case: str) -> str:
-    """A picture per preset, and readings of both curves at some epochs."""
-    presets = ["paper", *(preset for preset, place in SHORT if place == case)]
-    parts = [f"**{title(case)}**\n"]
+def readings(results: Results, case: str, presets: list[str]) -> list[dict]:
+    """The paper's curves and ours at some epochs."""
+    series, rows = results.paper_series(f"curves {case}"), []
+    runs = {(p, n): best_run(results, p, case, n) for p in presets for n in PAIR}
     for preset in presets:
-        stem = f"vae-{preset}-{case}-curves"
-        caption = f"{title(case)}, {preset}: -ELBO in training and on validation, ln Var[gradient]"
-        if (results.root / "figures" / f"{stem}.png").exists():
-            caption += f"; in training at the end {ends(results, preset, case)}"
-        parts.append(results.picture(stem, f"{caption}.", command(preset, case)))
-    head = ["epoch", "preset"]
-    columns = [(name, metric) for metric in ("train", "valid") for name in ("rebar", "relax")]
-    head += [f"{label(n)} {m}, {who}" for n, m in columns for who in ("paper", "ours")]
-    rows = [
-        [str(epoch), preset, *readings(results, preset, case, epoch, columns)]
-        for preset in presets
-        for epoch in EPOCHS[preset]
-    ]
-    return "\n".join((*parts, markdown(head, rows)))
+        for epoch in EPOCHS[preset]:
+            row = {"epoch": epoch, "preset": preset}
+            for metric in ("train", "valid"):
+                for name in PAIR:
+                    run = runs[preset, name]
+                    values = run.at(metric, epoch) if run else None
+                    column = f"{label(name)} {metric}"
+                    row[f"{column}, paper"] = paper_at(series[f"{name} {metric}"], epoch)
+                    row[f"{column}, ours"] = mean_and_error(values, 2)
+            rows.append(row)
+    return rows
 
 
-def ends(results: Results, preset: str, case: str) -> str:
-    """The two training scores that the picture compares."""
-    rows = {n: arm(results, preset, case, n) for n in ("rebar", "relax")}
-    return ", ".join(f"{label(n)} {number(a and a.row['train'], 2)}" for n, a in rows.items())
+def caption(results: Results, preset: str, case: str) -> str:
+    """What the figure of the curves shows, with both training scores at the end."""
+    title = case_title(case)
+    text = f"{title}, {preset}: -ELBO in training and on validation, ln Var[gradient]"
+    if results.has_picture(f"vae-{preset}-{case}-curves"):
+        runs = {name: best_run(results, preset, case, name) for name in PAIR}
+        ends = [f"{label(n)} {number(run and run.row['train'], 2)}" for n, run in runs.items()]
+        text += f"; in training at the end {', '.join(ends)}"
+    return f"{text}."
 
 
-def readings(results: Results, preset: str, case: str, epoch: int, columns) -> list[str]:
-    series, cells = results.paper[f"curves {case}"]["series"], []
-    for name, metric in columns:
-        line, found = series[f"{name} {metric}"], arm(results, preset, case, name)
-        there = line["x"][0] <= epoch <= line["x"][-1]
-        cells.append(
-            number(np.interp(epoch, line["x"], line["y"]), 2) if there else "off the figure"
-        )
-        values = found.at(metric, epoch) if found else None
-        cells.append(NOT_RUN if values is None else spread(values))
-    return cells
+def curves_picture(results: Results, preset: str, case: str) -> str:
+    stem = f"vae-{preset}-{case}-curves"
+    return results.picture(stem, caption(results, preset, case), command(preset, case))
 
 
-# ---- tables ----
+# ---- learning rates and the paper's tables ----
 
 
-def runs(results: Results, preset: str, case: str) -> str:
-    """Every estimator of one case: what summary.csv tells at the best learning rate."""
-    place = f"vae/{preset}/{case}"
-    usual = QUICK if preset == "quick" else ("rebar", "relax")
-    rows = results.rows(f"{place}/summary.csv")
-    head = ("estimator", "rate", "seeds", "steps", "train", "valid", "test", "IWAE-100, valid")
-    head += ("ln Var, logits", "ln Var, weights", "wall time, device")
-    found = {
-        n: arm(results, preset, case, n) for n in names(usual, results.root / place, rows, IGNORE)
-    }
-    table = markdown(head, [(label(n), *run_cells(f)) for n, f in found.items()])
-    return f"**{title(case)}, {preset}**, `{command(preset, case)}`\n\n{table}"
-
-
-def run_cells(found: Arm | None) -> list[str]:
-    if found is None:
-        return [NOT_RUN] * 10
-    row = found.row
-    cells = [f"{row['lr']:g}", str(found.seeds), number(row["steps"], 0)]
-    cells += [plus_minus(row[m], row[f"{m}_se"], 2) for m in ("train", "valid", "test")]
-    cells[-3] += " (relaxed)" * (row["estimator"] in RELAXED)
-    cells += [
-        number(row[m], 2) for m in ("valid_iwae", "log_variance_logits", "log_variance_weights")
-    ]
-    return [*cells, took(row)]
-
-
-def rates(results: Results, case: str) -> str:
-    pair, place = ("rebar", "relax"), f"vae/rates/{case}"
-    run = command("rates", case) + " 'estimator=[rebar,relax]'"
-    found: dict[tuple[str, float], dict] = {
-        (row["estimator"], row["lr"]): row
-        for row in results.rows(f"{place}/summary.csv")
-        if results.table(f"{place}/{row['estimator']}.csv")
-    }
-    lines = []
-    for lr in (5e-3, 1e-3, 5e-4, 1e-4, 5e-5):
-        rows = [found.get((name, lr), {}) for name in pair]
-        cells = [number(row.get(metric), 2) for row in rows for metric in ("train", "valid")]
-        lines.append((f"{lr:g}", *cells))
-    times = {name: next((row for (n, _), row in found.items() if n == name), None) for name in pair}
-    lines.append(("all five: wall time, device", *(c for n in pair for c in (took(times[n]), "-"))))
-    head = ("learning rate", *(f"{label(n)} {m}" for n in pair for m in ("train", "valid")))
-    caption = f"{title(case)}: validation against the rate."
-    picture = results.picture(f"vae-rates-{case}-rates", caption, run)
-    return f"**{title(case)}**: `{run}`\n\n{picture}\n{markdown(head, lines)}"
-
-
-def training(results: Results) -> str:
-    head = ["model", *(f"{label(name)}, {who}" for name in TABLE_1 for who in ("paper", "ours"))]
+def rates(results: Results, case: str) -> list[dict]:
+    """REBAR and RELAX at the paper's five rates."""
+    runs = {name: vae_runs(results, "rates", case, name) for name in PAIR}
     rows = []
-    for case in CASES:
-        cells = []
-        for name in TABLE_1:
-            found = arm(results, "paper", case, name)
-            cells.append(number(results.paper["table training"][case][name], 2))
-            row = found.row if found else {}
-            cells.append(plus_minus(row.get("train"), row.get("train_se"), 2))
-        rows.append([title(case), *cells])
-    return (
-        "### Training -ELBO after 2 000 000 steps (Table 1)\n\n"
-        f"`{command('paper', 'mnist-linear1')}`, and the other models; days on a CPU. "
-        "The paper's first three columns are copied there from Tucker et al. (2017); Concrete's "
-        "numbers are of relaxed samples.\n\n" + markdown(head, rows)
-    )
+    for lr in config("preset/vae/rates")["lr"]:
+        row = {"learning rate": f"{float(lr):g}"}
+        for name in PAIR:
+            run = runs[name].get(float(lr))
+            for metric in ("train", "valid"):
+                row[f"{label(name)} {metric}"] = number(run and run.row[metric], 2)
+        rows.append(row)
+    times = {"learning rate": "all five: wall time, device"}
+    for name in PAIR:
+        first = next(iter(runs[name].values()), None)
+        times[f"{label(name)} train"] = took(first and first.row)
+        times[f"{label(name)} valid"] = "-"
+    return [*rows, times]
 
 
-def validation(results: Results) -> str:
-    head = ("model", "REBAR, paper", "REBAR, ours", "RELAX, paper", "RELAX, ours")
+def paper_table(results: Results, table: str, names: tuple[str, ...], ours) -> list[dict]:
+    """One of the paper's tables beside our runs of the paper's length; ours(name, pair, run)."""
     rows = []
-    for case in CASES:
-        cells = []
-        for name in ("rebar", "relax"):
-            found = arm(results, "paper", case, name)
-            cells.append(number(results.paper["table validation"][case][name], 2))
-            cells.append(number(found and found.row["valid_best"], 2))
-        rows.append([title(case), *cells])
-    return "### Best validation -ELBO\n\n" + markdown(head, rows)
+    for case in PAPER_CASES:
+        theirs, row = results.paper[table][case], {"model": case_title(case)}
+        for name in names:
+            value = theirs[name] or "never"
+            digits = partial(number, digits=2) if isinstance(value, float) else str
+            row[f"{label(name)}, paper"] = digits(value)
+            row[f"{label(name)}, ours"] = ours(case, name)
+        rows.append(row)
+    return rows
 
 
-def epochs_table(results: Results) -> str:
-    head = ("model", "REBAR, paper", "REBAR, ours", "RELAX, paper", "RELAX, ours")
-    rows = []
-    for case in CASES:
-        pair = [arm(results, "paper", case, name) for name in ("rebar", "relax")]
-        table = results.paper["table epochs"][case]
-        ours = epochs_cells(*pair) if all(pair) else (NOT_RUN, NOT_RUN)
-        paper = [str(table[name] or "never") for name in ("rebar", "relax")]
-        rows.append((title(case), paper[0], ours[0], paper[1], ours[1]))
-    return "### Epochs until REBAR's best validation score\n\n" + markdown(head, rows)
+def table_1(results: Results) -> list[dict]:
+    def ours(case: str, name: str) -> str:
+        run = best_run(results, "paper", case, name)
+        row = run.row if run else {}
+        return plus_minus(row.get("train"), row.get("train_se"), 2)
+
+    return paper_table(results, "table training", TABLE_1, ours)
 
 
-def epochs_cells(rebar: Arm, relax: Arm) -> tuple[str, str]:
-    (slow, theirs), (fast, ours) = (
-        (e, v.mean(1)) for e, v in (rebar.curve("valid"), relax.curve("valid"))
-    )
-    there = fast[ours <= theirs.min()]
-    return f"{slow[theirs.argmin()]:.0f}", f"{there[0]:.0f}" if len(there) else "never"
+def validation_table(results: Results) -> list[dict]:
+    def ours(case: str, name: str) -> str:
+        run = best_run(results, "paper", case, name)
+        return number(run and run.row["valid_best"], 2)
+
+    return paper_table(results, "table validation", PAIR, ours)
 
 
-def title(case: str) -> str:
-    data, model = case.split("-")
-    return f"{DATA[data]} {model}"
+def epochs_table(results: Results) -> list[dict]:
+    def ours(case: str, name: str) -> str:
+        pair = pair_of(results, "paper", case)
+        return epochs_to_best(*pair)[PAIR.index(name)] if all(pair) else NOT_RUN
 
-
-# ---- variances at the same weights ----
-
-
-def same_weights(results: Results) -> str:
-    run = "python -m experiments.compare --only same-weights"
-    place, stem = "vae/variance/mnist-linear1", "vae-variance-mnist-linear1"
-    parts = [
-        "### Variances at the same weights, and the histogram of the estimator's terms\n",
-        "What the paper has no table of: one linear1 trained by RELAX for 6 000 steps, every "
-        "estimator's phi fitted there, its gradient drawn 400 times on 100 images. Variance of "
-        "one image's gradient in the logits, summed over units, mean over images, and of the "
-        f"batch's in the encoder's weights, summed. `{run}`\n",
-        results.picture(
-            f"{stem}-estimators", "The estimators' variances at the same weights.", run
-        ),
-        variances(results.rows(f"{place}/variance.csv")),
-        results.picture(
-            f"{stem}-terms", "Draws of the terms of RELAX's estimator, one coordinate.", run
-        ),
-        terms(results, f"{place}/terms_variance.csv"),
-    ]
-    return "\n".join(parts)
-
-
-CONTESTANTS = ("reinforce", "reinforce_loo2", "nvil", "muprop", "rebar", "rebar_tucker", "relax")
-CONTESTANTS += ("relax_surrogate_only", "concrete", "straight_through")
-
-
-def variances(rows: list[dict]) -> str:
-    found = {row["estimator"]: row for row in rows}
-    yardstick = found.get("reinforce_loo2")
-    lines = []
-    for name in (*CONTESTANTS, *sorted(found.keys() - set(CONTESTANTS))):
-        row = found.get(name)
-        if row is None or yardstick is None:
-            lines.append((label(name), *[NOT_RUN] * 4))
-            continue
-        times = row["variance_logits"] / yardstick["variance_logits"]
-        cells = (f"{row['variance_logits']:.3g}", f"{row['variance_weights']:.3g}", f"{times:.3g}")
-        lines.append((label(name), *cells, took(row)))
-    head = (
-        "estimator",
-        "variance, logits",
-        "variance, encoder weights",
-        "logits over leave-one-out's",
-        "wall time, device",
-    )
-    return markdown(head, lines)
-
-
-TERMS = {
-    "reinforce_f": "score of f",
-    "reinforce_c": "score of c",
-    "reparam_c": "reparameterized c",
-    "total": "RELAX: all three",
-}
-
-
-def terms(results: Results, place: str) -> str:
-    found = {row["term"]: row for row in results.rows(place)}
-    lines = []
-    for name in TERMS:
-        theirs, row = results.paper["table terms"][name], found.get(name)
-        ours = f"{row['variance']:.3g} ({row['log_variance']:.1f})" if row else NOT_RUN
-        lines.append((TERMS[name], f"{theirs:.3g} ({np.log(theirs):.1f})", ours))
-    return markdown(("term", "variance (ln), authors' draws", "ours"), lines)
+    return paper_table(results, "table epochs", PAIR, ours)

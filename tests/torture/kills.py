@@ -1,7 +1,7 @@
-"""Kill runs at random moments, start them again, compare every byte.
+"""Kill runs at random moments, resume them, compare every byte.
 
-Two ways to be killed: at a random moment, and at one of the system calls that write a checkpoint
-or a record (before it, after it, or, with SIGKILL, with what was being written torn off anywhere).
+A run is killed at a random moment, or at one of the system calls that write a checkpoint or a
+record: before it, after it, or, with SIGKILL, with the data cut off anywhere.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.torture import victims
+from tests.torture import victims
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CALLS = ("fsync", "replace", "truncate")  # all that a save and a resumption do to the disk
-# What a process ends with: saved and left, or died before it had anything to save.
+# Exit statuses: saved and exited, or killed before there was anything to save.
 ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130}}
-TRIES = 6  # kills of one run before it may finish
+TRIES = 6  # kills of one run at most
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Victim:
 
 
 def at_call(number: int, count: int, moment: str) -> Callable[[], None]:
-    """Harm: the process sends itself the signal at its `count`-th write of any kind."""
+    """A harm: the process sends itself the signal at its `count`-th write of any kind."""
     seen, sizes = Counter(), {}
 
     def wrap(name: str) -> None:
@@ -83,7 +83,7 @@ def tear(fd: int, sizes: dict[str, int]) -> None:
 
 
 def kill_once(family: str, place: Path, draw: random.Random, seconds: float) -> tuple[Kill, str]:
-    """Start the run, or go on with it, and kill it; what happened, and what should not have."""
+    """Start or resume the run and kill it; returns the kill, and what was wrong about it."""
     number = draw.choice(SIGNALS)
     if draw.random() < 0.5:
         moments = ("before", "after", "torn") if number == signal.SIGKILL else ("before", "after")
@@ -100,8 +100,10 @@ def kill_once(family: str, place: Path, draw: random.Random, seconds: float) -> 
     return Kill(number.name, moment, status != 0), trouble
 
 
-def torment(family: str, place: Path, whole: Path, draw: random.Random, seconds: float) -> Victim:
-    """Kill one run until it has finished in spite of it, or let it finish after TRIES kills."""
+def kill_repeatedly(
+    family: str, place: Path, whole: Path, draw: random.Random, seconds: float
+) -> Victim:
+    """Kill one run until it finishes, at most TRIES times; then let it finish."""
     kills, troubles = [], []
     for _ in range(TRIES):
         kill, trouble = kill_once(family, place, draw, seconds)
@@ -110,7 +112,7 @@ def torment(family: str, place: Path, whole: Path, draw: random.Random, seconds:
         if not kill.ended:
             break
     if status := victims.run(family, place):
-        troubles.append(f"could not go on: status {status}")
+        troubles.append(f"could not resume: status {status}")
     if "Traceback" in victims.told(place):
         troubles.append("a traceback")
     return Victim(family, kills, victims.compare(place, whole), "; ".join(troubles))
@@ -133,7 +135,7 @@ def torture(
             break
         family = min(short, key=lambda name: done[name])
         place = root / family / str(len(found))
-        found.append(torment(family, place, whole[family], draw, seconds[family]))
+        found.append(kill_repeatedly(family, place, whole[family], draw, seconds[family]))
         if found[-1].fine:
             shutil.rmtree(place)
         else:

@@ -1,7 +1,7 @@
-"""What else may go wrong beside a kill: disks, checkpoints, clocks, two processes, W&B.
+"""Faults other than a kill: disks, checkpoints, clocks, two processes, W&B.
 
-Each fault is done to a run of the toy; then the run goes on, and its record must be the undisturbed
-one's, byte for byte.
+Each fault is done to a run of the toy; then the run is resumed, and its record must equal that of
+an undisturbed run, byte for byte.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from pathlib import Path
 
 import torch
 
-from experiments.run import folder as checkpoint
+from experiments.run import folder as run_folder
 from experiments.run import tracking
-from scripts.torture import victims
+from experiments.run.checkpoint import DIGEST
+from tests.torture import victims
 
 
 class Skip(Exception):
@@ -34,7 +35,7 @@ class Skip(Exception):
 
 @dataclass
 class Outcome:
-    """result: held, skipped or failed; told: what the user was told, or the reason."""
+    """result: held, skipped or failed; told: the message to the user, or the reason."""
 
     fault: str
     result: str
@@ -77,18 +78,18 @@ def kill_midway(place: Path, *overrides: str) -> Path:
 
 
 def refused(place: Path, *overrides: str, harm=None) -> str:
-    """The one line of a run that must be refused and must write nothing over."""
+    """The one line of a run that must be refused and must overwrite nothing."""
     before, already = victims.files(place), len(victims.told(place))
     status = victims.run("toy", place, *overrides, harm=harm)
     written = victims.told(place)[already:]
     lines = [line for line in written.splitlines() if line.startswith("error: ")]
     assert status == 2 and len(lines) == 1 and "Traceback" not in written, (status, written)
-    assert victims.files(place) == before, "something was written over"
+    assert victims.files(place) == before, "something was overwritten"
     return lines[0]
 
 
-def goes_on(place: Path, whole: Path, *overrides: str, harm=None) -> str:
-    """Finish the run; what it said."""
+def resume(place: Path, whole: Path, *overrides: str, harm=None) -> str:
+    """Finish the run; returns what it wrote."""
     already = len(victims.told(place))
     status = victims.run("toy", place, *overrides, harm=harm)
     written = victims.told(place)[already:]
@@ -107,12 +108,12 @@ def damaged_checkpoint(place: Path, whole: Path) -> str:
         "truncated": lambda data: data[: len(data) // 2],
         "empty": lambda data: b"",
         "foreign": lambda data: sealed({"step": 9, "config": "{}", "records": {}, "state": {}}),
-        "unsealed": lambda data: data[: -checkpoint.DIGEST],
+        "unsealed": lambda data: data[:-DIGEST],
     }
     for name, harm in harms.items():
         newest = kill_midway(place / name) / "checkpoint.pt"
         newest.write_bytes(harm(newest.read_bytes()))
-        written = goes_on(place / name, whole)
+        written = resume(place / name, whole)
         assert "resuming from the previous checkpoint" in written, written
     return f"{', '.join(harms)}: resuming from the previous checkpoint"
 
@@ -126,11 +127,11 @@ def sealed(payload: dict) -> bytes:
 
 def two_damaged_checkpoints(place: Path, whole: Path) -> str:
     folder = kill_midway(place)
-    for name in checkpoint.CHECKPOINTS:
+    for name in run_folder.CHECKPOINTS:
         (folder / name).write_bytes(b"x" * 1000)
     line = refused(place)
     assert "fresh=true" in line, line
-    goes_on(place, whole, "fresh=true")
+    resume(place, whole, "fresh=true")
     return line
 
 
@@ -141,13 +142,13 @@ def checkpoint_with_code(place: Path, whole: Path) -> str:
 
     newest = kill_midway(place) / "checkpoint.pt"
     newest.write_bytes(sealed({"state": Evil()}))
-    goes_on(place, whole)
+    resume(place, whole)
     pickled = pickle.dumps(Evil())
     (place / "other").mkdir()
     newest = kill_midway(place / "other") / "checkpoint.pt"
     newest.write_bytes(pickled + hashlib.sha256(pickled).digest())
-    goes_on(place / "other", whole)
-    assert not (place / "owned").exists(), "it ran"
+    resume(place / "other", whole)
+    assert not (place / "owned").exists(), "the code was run"
     return "not run; resuming from the previous checkpoint"
 
 
@@ -156,11 +157,11 @@ def checkpoint_with_code(place: Path, whole: Path) -> str:
 
 @contextmanager
 def small_disk(place: Path):
-    """A file system of eight megabytes, where this may be mounted."""
+    """A file system of eight megabytes, if it can be mounted."""
     place.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        raise Skip("no small file system may be mounted here")
+        raise Skip("a small file system cannot be mounted on this machine")
     try:
         yield
     finally:
@@ -182,12 +183,12 @@ def full_disk(place: Path, whole: Path) -> str:
         line = refused(place)
         assert "the disk is full" in line and "is intact" in line, line
         ballast.unlink()
-        goes_on(place, whole)
+        resume(place, whole)
     return line
 
 
 def file_size_limit(place: Path, whole: Path) -> str:
-    """A quota: the checkpoint does not fit any more, everything smaller does."""
+    """A quota: the checkpoint no longer fits, everything smaller does."""
     import resource
 
     folder = kill_midway(place)
@@ -195,7 +196,7 @@ def file_size_limit(place: Path, whole: Path) -> str:
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     line = refused(place, harm=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard)))
     assert "cannot save" in line and "is intact" in line, line
-    goes_on(place, whole)
+    resume(place, whole)
     return line
 
 
@@ -206,7 +207,7 @@ def read_only(place: Path, whole: Path) -> str:
         line = refused(place)
         assert "read-only" in line.lower(), line
         subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
-        goes_on(place, whole)
+        resume(place, whole)
     return line
 
 
@@ -218,7 +219,7 @@ def two_processes(place: Path, whole: Path) -> str:
     while not list(place.glob("runs/**/checkpoint.pt")):
         time.sleep(0.01)
     os.kill(first, signal.SIGSTOP)
-    line = refused(place, harm=lambda: setattr(checkpoint, "PATIENCE", 0.2))
+    line = refused(place, harm=lambda: setattr(run_folder, "PATIENCE", 0.2))
     os.kill(first, signal.SIGCONT)
     assert str(first) in line, line
     assert victims.finish(first) == 0 and victims.compare(place, whole).equal
@@ -226,7 +227,7 @@ def two_processes(place: Path, whole: Path) -> str:
 
 
 def killed_parent(place: Path, whole: Path) -> str:
-    """Two estimators side by side; their parent dies and leaves them behind."""
+    """Two estimators side by side, whose parent is killed."""
     both = ("estimator=[rebar,relax]", "processes=2")
     assert victims.run("toy", place / "whole", *both) == 0
     parent = victims.start("toy", place / "cut", *both)
@@ -234,9 +235,9 @@ def killed_parent(place: Path, whole: Path) -> str:
         time.sleep(0.01)
     os.kill(parent, signal.SIGKILL)
     victims.finish(parent)
-    goes_on(place / "cut", place / "whole", *both)
+    resume(place / "cut", place / "whole", *both)
     assert victims.told(place / "cut").count("SIGTERM, saved at step") == 2
-    return "both saved and left; the next start waited for them and went on"
+    return "both saved and exited; the next start waited for them and resumed"
 
 
 def clock_backwards(place: Path, whole: Path) -> str:
@@ -245,12 +246,12 @@ def clock_backwards(place: Path, whole: Path) -> str:
         began = real()
         time.time = lambda: began - 3600 * (real() - began)
 
-    goes_on(place, whole, harm=harm)
+    resume(place, whole, harm=harm)
     return "nothing: durations use the monotonic clock"
 
 
 class Broken:
-    """A wandb in which whatever is used fails."""
+    """A wandb in which every call fails."""
 
     def __getattr__(self, name: str):
         raise ConnectionError("W&B is down")
@@ -260,18 +261,18 @@ def wandb_down(place: Path, whole: Path) -> str:
     def harm():
         tracking.import_wandb = Broken
 
-    written = goes_on(place, whole, "tracking.mode=offline", harm=harm)
+    written = resume(place, whole, "tracking.mode=offline", harm=harm)
     (line,) = (line for line in written.splitlines() if "W&B could not" in line)
     return line
 
 
 def wandb_killed(place: Path, whole: Path) -> str:
-    """An offline run that was killed: its successor holds every step, once."""
+    """An offline run that was killed: after resuming, W&B has every step once."""
     program = Path(sys.executable).with_name("wandb")
     if not program.exists():
         raise Skip("wandb is not installed")
     kill_midway(place, "tracking.mode=offline")
-    goes_on(place, whole, "tracking.mode=offline")
+    resume(place, whole, "tracking.mode=offline")
     (folder,) = place.glob("runs/wandb/offline-run-*")
     command = [program, "leet", "inspect", "--json", folder]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,9 +1,9 @@
-"""Train the toy and the VAE over and over in one process and watch its memory and its files.
+"""Train the toy and the VAE again and again in one process; record its memory and open files.
 
-python -m scripts.torture.soak --minutes 30
+python -m tests.torture.soak --minutes 30
 
-A reading after every run: what the process holds in memory and how many files it has open. Each
-run starts from nothing, saves every second, and tells W&B's offline files.
+After every run, the memory of the process and the number of its open files and threads are read.
+Each run starts from the beginning, saves every second and writes W&B's offline files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.toy.train import train as train_toy
 from experiments.vae import data
 from experiments.vae.config import Vae
 from experiments.vae.train import train as train_vae
-from scripts.torture import report
+from tests.torture import report
 
 COLUMNS = "minutes,family,memory_mb,files,threads".split(",")
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20

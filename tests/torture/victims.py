@@ -1,7 +1,7 @@
-"""Runs to be harmed: a family's command in a process of its own, and what it leaves behind.
+"""A family's command in a separate process, and the files that it writes.
 
 A process is forked after the imports, so that a start takes a tenth of a second instead of five;
-from there it is the entry point with its command line.
+from there it runs the entry point with its command line.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KEYS = {"step", "seed", "lr", "scale"}
 
 
 def prepare() -> None:
-    """Import once what every process needs."""
+    """Import what every process needs, once."""
     torch.set_num_threads(1)
     torch.optim.SGD([torch.zeros(1)])
     for family in FAMILIES:
@@ -92,7 +92,7 @@ def log_of(place: Path) -> Path:
 
 
 def told(place: Path) -> str:
-    """Everything that the processes of this place have written so far."""
+    """Everything that the processes of this folder have printed so far."""
     return log_of(place).read_text() if log_of(place).exists() else ""
 
 
@@ -103,7 +103,7 @@ def run_folder(place: Path) -> Path:
 
 
 def files(place: Path) -> dict[str, bytes]:
-    """What a run leaves and nothing may change: its records and exported curves, its findings."""
+    """The files of a run that no fault may change: its records, exported curves and summary."""
     found = {}
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
@@ -123,7 +123,7 @@ def _timeless(table: bytes) -> bytes:
 
 @dataclass
 class Difference:
-    """metrics.csv of a harmed place against the undisturbed one's."""
+    """metrics.csv of a disturbed run against that of the undisturbed one."""
 
     rows: int
     lost: int

@@ -1,0 +1,163 @@
+"""The VAE's comparisons beyond the paper's runs.
+
+Table 1's estimators after fewer epochs, overfitting on the small Omniglot sets, and the variances
+of all estimators at the same weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.report.vae import compare, gap, pair_of
+from scripts.report.vae_tables import PAIR, RELAXED, run_row, usual
+from scripts.results import NOT_RUN, Results, mean_and_error, number, plural, took
+from scripts.runs import VaeRun, best_run
+from scripts.style import case_title, label
+
+# ---- Table 1's estimators after fewer epochs ----
+
+
+def table_1_runs(results: Results, case: str) -> dict[str, VaeRun | None]:
+    """The runs of preset table1, every estimator at its best rate."""
+    return {name: best_run(results, "table1", case, name) for name in usual("table1")}
+
+
+def order(results: Results, case: str, metric: str) -> str:
+    """The estimators by their score at the end, the best first.
+
+    The training scores of a relaxed objective are left out.
+    """
+    runs = table_1_runs(results, case)
+    if metric == "train":
+        runs = {name: run for name, run in runs.items() if name not in RELAXED}
+    scores = {name: run.row[metric] for name, run in runs.items() if run}
+    missing = [label(name) for name, run in runs.items() if run is None]
+    parts = [", ".join(label(name) for name in sorted(scores, key=scores.get))] if scores else []
+    parts += [f"{NOT_RUN}: {', '.join(missing)}"] if missing else []
+    return "; ".join(parts)
+
+
+def order_table(results: Results, case: str) -> list[dict]:
+    """The estimators of preset table1, and how far they are behind RELAX."""
+    runs = table_1_runs(results, case)
+    return [order_row(results, case, name, runs) for name in runs]
+
+
+def order_row(results: Results, case: str, name: str, runs: dict[str, VaeRun | None]) -> dict:
+    row = run_row(results, case, name, runs[name])
+    keys = ("estimator", "rate", "seeds", "epochs", "train", "valid", "ln Var, logits")
+    theirs = results.paper["table training"][case].get(name)
+    return {
+        "model": case_title(case),
+        **{key: row[key] for key in keys},
+        "training minus RELAX's": behind(runs[name], runs["relax"], "train"),
+        "validation minus RELAX's": behind(runs[name], runs["relax"], "valid"),
+        "training, paper's Table 1": "none" if theirs is None else number(theirs, 2),
+    }
+
+
+def behind(run: VaeRun | None, relax: VaeRun | None, metric: str) -> str:
+    """An estimator's -ELBO minus RELAX's at the last epoch that both have."""
+    if run is None or relax is None:
+        return NOT_RUN
+    if run is relax or (metric == "train" and run.name in RELAXED):
+        return "-"
+    return gap(run, relax, metric)[1].text(2)
+
+
+# ---- does RELAX overfit more? Omniglot's small background sets ----
+
+LOST = "validation lost since its best epoch"
+SCORES = (
+    *("training, end", "validation, end", "training, best epoch", "validation, best epoch"),
+    *(LOST, "validation minus training, end"),
+)
+
+
+def overfitting(results: Results, case: str) -> list[dict]:
+    """REBAR and RELAX at the end and at the best epoch on validation, and their differences."""
+    pair = pair_of(results, "omniglot_small", case)
+    scores = [end_and_best(run) if run else {} for run in pair]
+    rows = []
+    for name, run, values in zip(PAIR, pair, scores, strict=True):
+        cells = {score: mean_and_error(values.get(score), 2) for score in SCORES}
+        rows.append({"case": case_title(case), "estimator": describe(name, run), **cells})
+    gaps = dict.fromkeys(SCORES, NOT_RUN)
+    if all(pair):
+        gaps = {s: compare(*pair, scores[0][s], scores[1][s]).text(2) for s in SCORES}
+    rows.append({"case": case_title(case), "estimator": "REBAR minus RELAX, 95 %", **gaps})
+    return rows
+
+
+def describe(name: str, run: VaeRun | None) -> str:
+    if run is None:
+        return label(name)
+    seeds = plural(run.seeds, "seed")
+    return f"{label(name)}, rate {run.row['lr']:g}, {seeds}, {run.epochs:.0f} epochs"
+
+
+def end_and_best(run: VaeRun) -> dict[str, np.ndarray]:
+    """Per seed: both scores at the end, and at the epoch with the seed's best validation score."""
+    valid = run.curve("valid")
+    train = run.curve("train").loc[valid.index]
+    best = valid.idxmin()
+    lowest, last = valid.min().to_numpy(), valid.iloc[-1].to_numpy()
+    at_best = np.array([train.loc[best[seed], seed] for seed in valid])
+    trained = train.iloc[-1].to_numpy()
+    values = (trained, last, at_best, lowest, last - lowest, last - trained)
+    return dict(zip(SCORES, values, strict=True))
+
+
+def overfits_more(results: Results, case: str = "omniglot_small-nonlinear") -> str:
+    """What RELAX's validation score loses after its best epoch, minus what REBAR's loses."""
+    rebar, relax = pair_of(results, "omniglot_small", case)
+    if rebar is None or relax is None:
+        return NOT_RUN
+    return compare(relax, rebar, end_and_best(relax)[LOST], end_and_best(rebar)[LOST]).text(2)
+
+
+# ---- variances at the same weights ----
+
+AT_SAME_WEIGHTS = (
+    *("reinforce", "reinforce_loo2", "nvil", "muprop", "rebar", "rebar_tucker", "relax"),
+    *("relax_surrogate_only", "concrete", "straight_through"),
+)
+
+
+def variances(results: Results) -> list[dict]:
+    rows = results.rows("vae/variance/mnist-linear1/variance.csv")
+    found = {row["estimator"]: row for row in rows}
+    unit = found.get("reinforce_loo2")
+    table = []
+    for name in (*AT_SAME_WEIGHTS, *sorted(found.keys() - set(AT_SAME_WEIGHTS))):
+        row = found.get(name) if unit else None
+        cells = [NOT_RUN] * 3
+        if row:
+            logits, weights = row["variance_logits"], row["variance_weights"]
+            cells = [f"{x:.3g}" for x in (logits, weights, logits / unit["variance_logits"])]
+        heads = ("variance, logits", "variance, encoder weights", "logits over leave-one-out's")
+        row_cells = dict(zip(heads, cells, strict=True))
+        table.append({"estimator": label(name), **row_cells, "wall time, device": took(row)})
+    return table
+
+
+TERMS = {
+    "reinforce_f": "score of f",
+    "reinforce_c": "score of c",
+    "reparam_c": "reparameterized c",
+    "total": "RELAX: all three",
+}
+
+
+def terms(results: Results) -> list[dict]:
+    rows = results.rows("vae/variance/mnist-linear1/terms_variance.csv")
+    ours = {row["term"]: f"{row['variance']:.3g} ({row['log_variance']:.1f})" for row in rows}
+    theirs = results.paper["table terms"]
+    return [
+        {
+            "term": title,
+            "variance (ln), authors' draws": f"{theirs[name]:.3g} ({np.log(theirs[name]):.1f})",
+            "ours": ours.get(name, NOT_RUN),
+        }
+        for name, title in TERMS.items()
+    ]

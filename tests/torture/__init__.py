@@ -1,0 +1,1 @@
+"""Fault injection: runs are killed and damaged, resumed, and compared with undisturbed ones."""
