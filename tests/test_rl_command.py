@@ -9,8 +9,8 @@ import pytest
 from experiments.rl import plan
 from experiments.rl.config import Env, Rl, Variance
 from scripts import rl_figures
-from tests.torture import victims
 from tests.policies import small
+from tests.torture import victims
 
 ROOT = Path(__file__).parents[1]
 
