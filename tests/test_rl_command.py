@@ -19,11 +19,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_plan_measures_and_counts_every_replica(discrete):
     agents = small(discrete, "a2c")
     assert plan.frames_per_second(agents, seconds=0.01) > 10
-    config = agents.config
-    cost, config.estimators = plan.seconds(config, "a2c"), {"a2c": {}, "relax": {}, "lax": {}}
-    line = plan.plan(config, {"a": 30.0, "b": 50.0, "c": 10.0})
-    assert 0 < cost < 3600 * config.frames
-    assert "about 50 s" in line and "2 processes" in line
+    assert 0 < plan.seconds(agents.config, "a2c") < 3600 * agents.config.frames
 
 
 def test_the_plan_of_a_variance_counts_its_episodes():

@@ -6,22 +6,20 @@ from functools import partial
 
 from experiments.rl import results
 from experiments.rl.config import Rl
-from experiments.rl.plan import plan, seconds
+from experiments.rl.plan import describe, seconds
 from experiments.rl.train import train
 from experiments.rl.variants import CONTINUOUS, DISCRETE
 from experiments.run import ranks
 from experiments.run.config import launch, register
-from experiments.run.processes import side_by_side
+from experiments.run.launch import train_all
 
 
 def run(config: Rl) -> None:
     """Train the chosen variants side by side, then write their results."""
     ranks.alone("rl, whose environments are on the CPU,")
     costs = {name: seconds(config, name) for name in config.estimators}
-    print(plan(config, costs), flush=True)
-    longest_first = sorted(costs, key=lambda name: -costs[name])
     task = partial(train_and_export, config, alone=config.at_once == 1)
-    side_by_side(task, longest_first, config.at_once)
+    train_all(config, describe(config), costs, task)
     print(f"curves and summary.csv: {results.summarise(config)}", flush=True)
 
 

@@ -8,7 +8,6 @@ import torch
 
 from experiments.rl.agents import Agents, replica_keys
 from experiments.rl.config import Rl
-from experiments.run.processes import ahead
 
 LONG = 200  # frames of a replica in a timed update
 
@@ -48,9 +47,7 @@ def frames_per_second(agents: Agents, seconds: float = 1.0) -> float:
     return played / elapsed
 
 
-def plan(config: Rl, costs: dict[str, float]) -> str:
-    """One line about what will be run and how long it takes; costs: name -> seconds."""
-    return (
-        f"rl, {config.case}: {', '.join(costs)}; {config.seeds} seeds of {config.frames} frames, "
-        f"{ahead(costs.values(), config.at_once)}"
-    )
+def describe(config: Rl) -> str:
+    """What will be run, in one line."""
+    names = ", ".join(config.estimators)
+    return f"rl, {config.case}: {names}; {config.seeds} seeds of {config.frames} frames"

@@ -12,7 +12,6 @@ from multiprocessing.connection import wait
 
 from experiments.run.errors import Interrupted, UserError, stop_signals
 from experiments.run.progress import duration
-from experiments.run.tracking import preload
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
@@ -29,7 +28,6 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
         for name in names:
             task(name)
         return
-    preload()
     fork = multiprocessing.get_context("fork")
     waiting, running, statuses, stopped = list(names), {}, {}, []
 

@@ -8,11 +8,12 @@ from functools import partial
 from experiments.run import ranks
 from experiments.run.config import launch, register, run_path
 from experiments.run.files import read_table, writable
+from experiments.run.launch import train_all
 from experiments.run.processes import side_by_side
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.methods import SETTINGS
-from experiments.toy.plan import plan, seconds
+from experiments.toy.plan import describe, seconds
 from experiments.toy.results import export, results_path, summarise
 from experiments.toy.train import train
 
@@ -22,11 +23,9 @@ def run(config: Toy) -> None:
     names = list(config.estimators)
     if set(relaxation.ESTIMATORS) <= set(names) and ranks.rank() == 0:
         names.append(relaxation.NAME)
-    costs = {name: seconds(config, name) for name in names}
-    names.sort(key=lambda name: -costs[name])
     writable(results_path(config))
-    print(plan(config, costs), flush=True)
-    side_by_side(partial(train_one, config, alone=config.at_once == 1), names, config.at_once)
+    costs = {name: seconds(config, name) for name in names}
+    train_all(config, describe(config), costs, partial(train_one, config))
     if not ranks.gather(
         [run_path(config, "toy", config.case, name) for name in config.estimators],
         lambda path, _: asdict(summarise(read_table(path / "metrics.csv"))),
@@ -36,7 +35,8 @@ def run(config: Toy) -> None:
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
 
 
-def train_one(config: Toy, name: str, alone: bool) -> None:
+def train_one(config: Toy, name: str) -> None:
+    alone = config.at_once == 1
     relaxation.train(config) if name == relaxation.NAME else train(config, name, bar=alone)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from statistics import median
 
 from experiments.run.accelerate import seconds_per_call
-from experiments.run.processes import ahead
 from experiments.toy import relaxation
 from experiments.toy.config import Toy
 from experiments.toy.train import Run, log_variance
@@ -30,9 +29,8 @@ def seconds_per_step(run: Run) -> float:
     return median(seconds_per_call(lambda _: run.step(), range(12)))
 
 
-def plan(config: Toy, costs: dict[str, float]) -> str:
-    """One line about what will be run and how long it takes; costs: name -> seconds."""
-    return (
-        f"toy, E[(b - {config.t:g})^2]: {', '.join(config.estimators)}; {config.seeds} seeds, "
-        f"{config.steps} steps, {ahead(costs.values(), config.at_once)}"
-    )
+def describe(config: Toy) -> str:
+    """What will be run, in one line."""
+    names = ", ".join(config.estimators)
+    size = f"{config.seeds} seeds, {config.steps} steps"
+    return f"toy, E[(b - {config.t:g})^2]: {names}; {size}"

@@ -8,11 +8,11 @@ import torch
 
 from experiments.run import ranks
 from experiments.run.config import launch, register, run_path
-from experiments.run.processes import side_by_side
+from experiments.run.launch import train_all
 from experiments.vae import data
 from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS
-from experiments.vae.plan import plan, seconds
+from experiments.vae.plan import describe, seconds
 from experiments.vae.results import export, results_path
 from experiments.vae.train import train
 
@@ -31,10 +31,8 @@ def run(config: Vae) -> None:
     torch.set_flush_denormal(True)
     images = find_images(config)
     costs = {name: seconds(config, name, images) for name in config.estimators}
-    print(plan(config, images, costs), flush=True)
-    names = sorted(costs, key=lambda name: -costs[name])
     task = partial(train, config, images=images, bar=config.at_once == 1)
-    side_by_side(task, names, config.at_once)
+    train_all(config, describe(config, images), costs, task)
     paths = [run_path(config, "vae", config.case(images), name) for name in config.estimators]
     if not ranks.gather(paths, lambda _, summaries: ranks.united(summaries)):
         return

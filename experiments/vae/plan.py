@@ -7,7 +7,6 @@ from statistics import median
 
 from experiments.run import ranks
 from experiments.run.accelerate import seconds_per_call
-from experiments.run.processes import ahead
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
 from experiments.vae.data import Images
@@ -31,11 +30,8 @@ def seconds(config: Vae, name: str, images: Images) -> float:
     return steps * step + times * median(seconds_per_call(validate, range(3)))
 
 
-def plan(config: Vae, images: Images, costs: dict[str, float]) -> str:
-    """A line with the planned runs and their estimated time; costs: estimator -> seconds."""
+def describe(config: Vae, images: Images) -> str:
+    """What will be run, in one line."""
     rows, steps = len(rows_of(config)), config.total_steps(len(images.train))
     replicas = f"{rows} replicas (rates x seeds), " if rows > 1 else ""
-    return (
-        f"vae, {config.case(images)}: {', '.join(costs)}; {replicas}{steps:,} steps, "
-        f"{ahead(costs.values(), config.at_once)}"
-    )
+    return f"vae, {config.case(images)}: {', '.join(config.estimators)}; {replicas}{steps:,} steps"
