@@ -1,20 +1,16 @@
-"""The data sets: formats, splits, binarization, what a damaged file says, and batches."""
+"""MNIST and digits: formats, splits, binarization, downloads, and messages for damaged files."""
 
 import gzip
 import hashlib
 import struct
-from io import BytesIO
-from itertools import product
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from experiments.run.errors import UserError
-from experiments.vae import data, files, mnist, omniglot
+from experiments.vae import data, files, mnist
 from experiments.vae.batches import Batches
 from relax.replicas import Streams
 
@@ -80,13 +76,6 @@ def test_dynamic_binarizes_anew_in_every_batch(tmp_path, small_mnist):
     assert x.shape == (2, 10, 784) and set(x.unique().tolist()) == {0.0, 1.0}
     index, u = batches.choose(1)
     assert not torch.equal(batches.take(index, u), batches.take(index, u.flip(0)))
-
-
-def test_dynamic_pixels_are_on_as_often_as_they_are_bright():
-    bright = torch.tensor([0.0, 0.2, 0.9, 1.0]).repeat(500, 1)
-    images = data.Images("bright", bright, bright, bright, bright.mean(0), 2, dynamic=True)
-    x = Batches(images, 500, Streams([1, 2])).at(0)
-    torch.testing.assert_close(x.mean(1), bright[:2], atol=0.06, rtol=0)
 
 
 def test_a_truncated_file_is_named(tmp_path, small_mnist):
@@ -166,21 +155,6 @@ def test_other_images_are_not_replaced(tmp_path, small_mnist, download):
     assert not download
 
 
-@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file" + b"\0" * 50])
-def test_a_damaged_omniglot_is_fetched_again(tmp_path, monkeypatch, no_download, content):
-    from scipy.io import savemat
-
-    def fetch(program, folder, *arguments):
-        pixels = {"data": np.zeros((784, 40)), "testdata": np.zeros((784, 20))}
-        savemat(Path(folder) / "chardata.mat", pixels)
-
-    (tmp_path / "chardata.mat").write_bytes(content)
-    with pytest.raises(UserError, match=r"chardata.mat is damaged.*a new download failed"):
-        data.load("omniglot", tmp_path)
-    monkeypatch.setattr(files, "_fetch", fetch)
-    assert len(data.load("omniglot", tmp_path).test) == 20
-
-
 def test_labels_in_the_images_place_are_refused(tmp_path, small_mnist):
     name = "train-images-idx3-ubyte"
     write(tmp_path, {**small_mnist, name: idx(np.zeros((30, 28, 28), np.uint8), magic=0x801)})
@@ -216,69 +190,6 @@ def test_missing_larochelle_names_its_files(tmp_path, no_download):
         data.load("mnist", tmp_path, "larochelle")
 
 
-def test_omniglot_has_the_authors_layout_draw_and_split(tmp_path, no_download):
-    from scipy.io import savemat
-
-    draw = np.random.default_rng(0)
-    pixels = {"data": draw.random((784, 180)), "testdata": draw.random((784, 20))}
-    savemat(tmp_path / "chardata.mat", pixels)
-    images = data.load("omniglot", tmp_path)
-    assert [len(s) for s in (images.train, images.valid, images.test)] == [170, 10, 20]
-
-    np.random.seed(5)  # the authors' lines, written out
-    plain = [
-        pixels[k].T.reshape(-1, 28, 28).reshape((-1, 784), order="F") for k in ("data", "testdata")
-    ]
-    train, test = (np.random.rand(*p.shape) < p for p in plain)
-    train = train[np.random.RandomState(123).permutation(len(train))]
-    assert np.array_equal(images.train, train[:170]) and np.array_equal(images.valid, train[170:])
-    assert np.array_equal(images.test, test)
-
-
-def small_omniglot(folder: Path) -> None:
-    """Two archives that share an alphabet; a drawing by drawer d has d rows of 4 pixels of ink."""
-    for file, alphabets in zip(
-        omniglot.SMALL_FILES, (("Greek", "Korean"), ("Greek",)), strict=True
-    ):
-        with ZipFile(folder / file, "w") as archive:
-            for alphabet, drawer in product(alphabets, range(1, 21)):
-                drawing = np.full((105, 105), 255, np.uint8)
-                drawing[: 4 * drawer] = 0
-                png = BytesIO()
-                Image.fromarray(drawing).convert("1").save(png, "png")
-                name = f"{Path(file).stem}/{alphabet}/character01/0001_{drawer:02}.png"
-                archive.writestr(name, png.getvalue())
-
-
-def test_the_small_omniglot_is_split_by_drawer_and_counts_a_shared_alphabet_once(
-    tmp_path, no_download
-):
-    small_omniglot(tmp_path)
-    images = data.load("omniglot_small", tmp_path, "dynamic")
-    assert [len(s) for s in (images.train, images.valid, images.test)] == [32, 4, 4]
-    assert images.name == "omniglot_small" and images.side == 28
-    ink = torch.tensor([4 * drawer / 105 for drawer in [*range(1, 17)] * 2])
-    torch.testing.assert_close(images.train.mean(1).float(), ink, atol=1e-6, rtol=0)
-    assert images.train.view(-1, 28, 28)[0, 0].min() == 1 and images.train[0, -1] == 0
-    static = data.load("omniglot_small", tmp_path)
-    seen = [set(split.mean(1).mul(28).round().tolist()) for split in (static.valid, static.test)]
-    assert seen == [{18.0, 19.0}, {20.0, 21.0}]  # of 28 rows: drawers 17 and 18, 19 and 20
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 torn", b"<html>"])
-def test_a_damaged_small_omniglot_is_named(tmp_path, no_download, content):
-    small_omniglot(tmp_path)
-    (tmp_path / omniglot.SMALL_FILES[1]).write_bytes(content)
-    with pytest.raises(UserError, match="images_background_small2.zip is damaged"):
-        data.load("omniglot_small", tmp_path)
-
-
-def test_a_damaged_omniglot_is_named(tmp_path, no_download):
-    (tmp_path / "chardata.mat").write_bytes(b"MATLAB 5.0 MAT-file" + b"\0" * 50)
-    with pytest.raises(UserError, match="chardata.mat is damaged"):
-        data.load("omniglot", tmp_path)
-
-
 def test_digits_need_no_file(tmp_path, no_download):
     images = data.load("digits", tmp_path)
     assert images.train.shape == (1297, 64) and images.side == 8
@@ -291,37 +202,3 @@ def test_digits_need_no_file(tmp_path, no_download):
 def test_unknown_names_list_the_known(own, message):
     with pytest.raises(UserError, match=message):
         data.load(**{"name": "digits", "root": "data", **own})
-
-
-# ---- batches ----
-
-
-def numbered(count):
-    rows = torch.arange(float(count))[:, None].expand(count, 4)
-    return data.Images("test", rows, rows, rows, rows[0], 2)
-
-
-def test_an_epoch_sees_every_image_once_and_the_next_another_order():
-    batches = Batches(numbered(23), 5, Streams([0, 1]))
-    assert batches.per_epoch == 4
-    epochs = [torch.cat([batches.at(4 * e + s)[..., 0] for s in range(4)], dim=1) for e in (0, 1)]
-    for epoch in epochs:
-        assert all(len(row.unique()) == 20 for row in epoch)
-    assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(*epochs[0])
-
-
-def test_batches_go_on_where_they_were():
-    batches = Batches(numbered(23), 5, Streams([0, 1]))
-    for step in range(6):
-        batches.at(step)
-    state = batches.state_dict()
-    wanted = [batches.at(step) for step in range(6, 11)]
-    resumed = Batches(numbered(23), 5, Streams([0, 1]))
-    resumed.load_state_dict(state)
-    for step, x in enumerate(wanted, 6):
-        assert torch.equal(resumed.at(step), x)
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(UserError, match="batch=24"):
-        Batches(numbered(23), 24, Streams([0]))
