@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from experiments.vae.estimators import ESTIMATORS
-from scripts import rl_speed
-from scripts.bench import cases, reference
+from scripts.bench import cases, reference, rl_speed
 from scripts.bench.timing import Group, Steps
 
 BATCHES = (24, 100)
