@@ -209,6 +209,20 @@ def test_a_lost_record_is_an_error(tmp_path):
         walk(tmp_path)
 
 
+def test_a_state_of_another_version_is_an_error(tmp_path):
+    walk(tmp_path, steps=40)
+
+    class Run:
+        def load_state_dict(self, state):
+            state["momentum"]
+
+    with (
+        pytest.raises(UserError, match="another version of this program.*momentum.*fresh=true"),
+        RunFolder(tmp_path, {"steps": 60, "lr": 0.1}) as folder,
+    ):
+        folder.restore(Run())
+
+
 def test_a_checkpoint_runs_no_code_when_loaded(tmp_path):
     import hashlib
     import io

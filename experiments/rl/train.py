@@ -38,10 +38,8 @@ def train(config: Rl, name: str, bar: bool = True) -> Path:
         if folder.finished(config.frames):
             print(f"{path}: finished before", flush=True)
             return path
-        saved = folder.load()
         agents = Agents(config, name, replica_keys(config, name))
-        if saved:
-            agents.load_state_dict(saved)
+        folder.restore(agents)
         with tracker_of(agents, folder, bar) as tracker:
             loop(agents, folder, tracker)
             if config.clip and config.mode == "train":

@@ -203,6 +203,23 @@ class RunFolder:
         self._truncate({})
         return None
 
+    def restore(self, run) -> None:
+        """Load the newest checkpoint into `run`, which has load_state_dict().
+
+        Raises:
+            UserError: the state is that of another version of the program.
+        """
+        state = self.load()
+        if state is None:
+            return
+        try:
+            run.load_state_dict(state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{self.path}: the checkpoint was written by another version of this program "
+                f"({_reason(error)}); start the run again with fresh=true"
+            ) from error
+
     def _read(self, file: Path) -> dict[str, Any]:
         payload = read_checkpoint(file)
         if _sorted(upgraded(json.loads(payload["config"]), self.config)) != self._identity():

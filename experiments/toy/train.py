@@ -38,8 +38,7 @@ def train(config: Toy, name: str, bar: bool = True) -> None:
             print(f"{path}: finished before, {config.steps} steps", flush=True)
             return
         run = Run(config, name, seeds)
-        if state := folder.load():
-            run.load_state_dict(state)
+        folder.restore(run)
         with Tracker(
             folder,
             keys={"seed": seeds},
