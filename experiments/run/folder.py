@@ -203,15 +203,15 @@ class RunFolder:
         self._truncate({})
         return None
 
-    def restore(self, run) -> None:
-        """Load the newest checkpoint into `run`, which has load_state_dict().
+    def restore(self, run) -> bool:
+        """Load the newest checkpoint into `run`, which has load_state_dict(); False without one.
 
         Raises:
             UserError: the state is that of another version of the program.
         """
         state = self.load()
         if state is None:
-            return
+            return False
         try:
             run.load_state_dict(state)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -219,6 +219,7 @@ class RunFolder:
                 f"{self.path}: the checkpoint was written by another version of this program "
                 f"({_reason(error)}); start the run again with fresh=true"
             ) from error
+        return True
 
     def _read(self, file: Path) -> dict[str, Any]:
         payload = read_checkpoint(file)

@@ -36,8 +36,7 @@ def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str,
             print(f"{folder.path} is finished, {steps} steps: skipped", flush=True)
             return folder.summary()
         run = Run(config, name, images, rows)
-        folder.restore(run)
-        else:
+        if not folder.restore(run):
             run.warm_up()
         with Tracker(
             folder,
