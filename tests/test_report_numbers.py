@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from scripts import runs
-from scripts.intervals import difference, mean
+from scripts.intervals import difference, mean, ratio
 from scripts.report import rl_tables, vae
 from scripts.results import Results
 from tests.drawn import write
@@ -41,6 +41,13 @@ def test_the_interval_of_a_difference_is_welch_s(n, m):
 
 
 # ---- the VAE ----
+
+
+def test_the_interval_of_a_ratio_is_around_it():
+    slow, fast = np.array([100.0, 120, 80, 100]), np.array([50.0, 60, 40, 50])
+    found = ratio(slow, fast)
+    assert found.value == 2
+    assert 1.5 < found.low < 2 < found.high < 2.6
 
 
 def test_an_estimator_is_shown_at_its_best_rate_on_validation(tmp_path):

@@ -4,14 +4,7 @@ import csv
 
 import numpy as np
 
-from experiments.rl.results import POINTS, ratio, restricted, summary, thinned
-
-
-def test_the_ratio_and_its_interval():
-    slow, fast = np.array([100.0, 120, 80, 100]), np.array([50.0, 60, 40, 50])
-    middle, low, high = ratio(slow, fast)
-    assert middle == 2
-    assert 1.5 < low < 2 < high < 2.6
+from experiments.rl.results import POINTS, restricted, summary, thinned
 
 
 def test_a_seed_that_does_not_solve_counts_with_its_budget():

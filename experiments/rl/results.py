@@ -106,11 +106,3 @@ def _summary(group: pd.DataFrame, rates: list[str]) -> list:
         f"{group['recent'].mean():.1f}",
         *(str(first[key]) if key in group else "" for key in TOOK),
     ]
-
-
-def ratio(slow: np.ndarray, fast: np.ndarray, draws: int = 10_000) -> tuple[float, float, float]:
-    """mean(slow) / mean(fast) with its 95 % bootstrap interval over seeds."""
-    rng = np.random.default_rng(0)
-    means = [x[rng.integers(0, len(x), (draws, len(x)))].mean(1) for x in (slow, fast)]
-    low, high = np.quantile(means[0] / means[1], [0.025, 0.975])
-    return slow.mean() / fast.mean(), low, high
