@@ -91,7 +91,6 @@ SETTINGS = [
     ("vae", "latents=0", ["latents=0"]),
     ("vae", "beta2=1", ["beta2=1"]),
     ("vae", "variance_samples=1", ["variance_samples=1"]),
-    ("vae", "mode=fast", ["'fast'", "variance"]),
     ("vae", "processes=0", ["processes=0"]),
     ("vae", "graph=maybe", ["graph", "maybe"]),
     ("vae", "epoch=3", ["unknown setting 'epoch'", "epochs"]),
