@@ -173,96 +173,119 @@ def estimator(
     scheme = SCHEMES[draws]
 
     def register(equation: Callable[..., Tensor | Result]) -> Estimator:
-        name = equation.__name__
-
-        def raw(
-            dist: Any,
-            *,
-            samples: int = samples,
-            generator: RandomSource = None,
-            coupled: bool = False,
-        ) -> Noise:
-            """The random numbers of `draw`, for a caller that draws them in advance."""
-            dist = prepared(dist)
-            if not coupled:
-                return scheme.noise(dist, samples, generator)
-            if not scheme.may_couple:
-                raise TypeError(f"{name} has no coupled noise")
-            return dist.noise(samples, generator, coupled=True)
-
-        def draw(
-            dist: Any,
-            *,
-            samples: int = samples,
-            generator: RandomSource = None,
-            coupled: bool = False,
-            noise: Noise | None = None,
-        ) -> Draw:
-            """Sample for this estimator now, and estimate later."""
-            dist = prepared(dist)
-            if noise is None:
-                noise = raw(dist, samples=samples, generator=generator, coupled=coupled)
-            return scheme.make(dist, noise, samples)
-
-        accepted: set[type] = set()  # checked once per class
-
-        def prepared(dist: Any) -> Distribution:
-            dist = as_distribution(dist)
-            if type(dist) not in accepted:
-                for need in needs:
-                    if not dist.supports(need):
-                        dist.require(name, need, f"use {accepting(dist)}")
-                accepted.add(type(dist))
-            return dist
+        frame = _Frame(equation, needs, samples, scheme)
 
         @wraps(equation)
         def function(f: Any, dist: Any, **settings: Any) -> Estimate:
-            sampling = {key: settings.pop(key) for key in options if key in settings}
-            if not isinstance(dist, Draw):
-                if not callable(f):
-                    raise TypeError(
-                        f"{name} got a value f(b) and a distribution: a value goes with the Draw "
-                        f"that b came from, rx.{name}.draw(dist)"
-                    )
-                dist = draw(dist, **sampling)
-            elif sampling:
-                raise TypeError(
-                    f"{', '.join(sampling)}: belongs to sampling, and the Draw is given already"
-                )
-            else:
-                prepared(dist.dist)
-                if dist.dist.validate:
-                    dist.check()
-            scheme.check(name, dist)
-            if dist.coupled and scheme.may_couple:
-                dist.dist.require(name, "recover", "draw with coupled=False")
-            return _estimate(equation, Function(name, f, dist), dist, settings)
+            return frame.estimate(f, dist, settings)
 
-        options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
         function.__signature__ = _signature(equation, samples, scheme)  # type: ignore[attr-defined]
-        function.draw, function.noise, function.equation = draw, raw, equation  # type: ignore
+        function.draw, function.noise, function.equation = frame.draw, frame.noise, equation  # type: ignore
         made: Estimator = function  # type: ignore[assignment]
-        ESTIMATORS[name] = Entry(
-            name, made, unbiased, evaluations, differentiable, needs, samples, scheme
+        ESTIMATORS[frame.name] = Entry(
+            frame.name, made, unbiased, evaluations, differentiable, needs, samples, scheme
         )
         return made
 
     return register
 
 
-def _estimate(
-    equation: Callable[..., Tensor | Result], f: Function, draw: Draw, settings: dict[str, Any]
-) -> Estimate:
-    """Evaluate the equation and take the mean over samples."""
-    result = equation(f, draw, **settings)
-    if isinstance(result, Tensor):
-        result = Result(result)
-    grad, mask = average(result.grad, draw), draw.dist.mask
-    if mask is not None:
-        grad = grad.masked_fill(mask, 0.0)
-    assert f.value is not None
-    objective = None if result.objective is None else average(result.objective, draw)
-    return Estimate(draw.dist.theta, grad, f.value, draw, objective, result.control)
+class _Frame:
+    """What surrounds one equation: sampling, replay, checks, and the mean over samples."""
+
+    def __init__(
+        self,
+        equation: Callable[..., Tensor | Result],
+        needs: tuple[str, ...],
+        samples: int,
+        scheme: Scheme,
+    ) -> None:
+        self.name, self.equation = equation.__name__, equation
+        self.needs, self.samples, self.scheme = needs, samples, scheme
+        self.options = ("samples", "generator", *(("coupled",) if scheme.may_couple else ()))
+        self.accepted: set[type] = set()  # classes of distributions, each checked once
+
+    def noise(
+        self,
+        dist: Any,
+        *,
+        samples: int | None = None,
+        generator: RandomSource = None,
+        coupled: bool = False,
+    ) -> Noise:
+        """The random numbers of `draw`, for a caller that draws them in advance."""
+        dist, samples = self.prepared(dist), self.samples if samples is None else samples
+        if not coupled:
+            return self.scheme.noise(dist, samples, generator)
+        if not self.scheme.may_couple:
+            raise TypeError(f"{self.name} has no coupled noise")
+        return dist.noise(samples, generator, coupled=True)
+
+    def draw(
+        self,
+        dist: Any,
+        *,
+        samples: int | None = None,
+        generator: RandomSource = None,
+        coupled: bool = False,
+        noise: Noise | None = None,
+    ) -> Draw:
+        """Sample for this estimator now, and estimate later. samples=None is its default."""
+        dist, samples = self.prepared(dist), self.samples if samples is None else samples
+        if noise is None:
+            noise = self.noise(dist, samples=samples, generator=generator, coupled=coupled)
+        return self.scheme.make(dist, noise, samples)
+
+    def estimate(self, f: Any, dist: Any, settings: dict[str, Any]) -> Estimate:
+        """Sample or replay, check, evaluate the equation, and take the mean over samples."""
+        sampling = {key: settings.pop(key) for key in self.options if key in settings}
+        if isinstance(dist, Draw):
+            draw = self.replayed(dist, sampling)
+        else:
+            draw = self.sampled(f, dist, sampling)
+        self.scheme.check(self.name, draw)
+        if draw.coupled and self.scheme.may_couple:
+            draw.dist.require(self.name, "recover", "draw with coupled=False")
+        function = Function(self.name, f, draw)
+        result = self.equation(function, draw, **settings)
+        if isinstance(result, Tensor):
+            result = Result(result)
+        grad, mask = average(result.grad, draw), draw.dist.mask
+        if mask is not None:
+            grad = grad.masked_fill(mask, 0.0)
+        assert function.value is not None
+        objective = None if result.objective is None else average(result.objective, draw)
+        return Estimate(draw.dist.theta, grad, function.value, draw, objective, result.control)
+
+    def sampled(self, f: Any, dist: Any, sampling: dict[str, Any]) -> Draw:
+        """A new draw, for a function f."""
+        if not callable(f):
+            raise TypeError(
+                f"{self.name} got a value f(b) and a distribution: a value goes with the Draw "
+                f"that b came from, rx.{self.name}.draw(dist)"
+            )
+        return self.draw(dist, **sampling)
+
+    def replayed(self, draw: Draw, sampling: dict[str, Any]) -> Draw:
+        """The draw that was given, checked."""
+        if sampling:
+            raise TypeError(
+                f"{', '.join(sampling)}: belongs to sampling, and the Draw is given already"
+            )
+        self.prepared(draw.dist)
+        if draw.dist.validate:
+            draw.check()
+        return draw
+
+    def prepared(self, dist: Any) -> Distribution:
+        """The distribution, which must have the capabilities that the equation needs."""
+        dist = as_distribution(dist)
+        if type(dist) not in self.accepted:
+            for need in self.needs:
+                if not dist.supports(need):
+                    dist.require(self.name, need, f"use {accepting(dist)}")
+            self.accepted.add(type(dist))
+        return dist
 
 
 def _signature(equation: Callable[..., Any], samples: int, scheme: Scheme) -> inspect.Signature:

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import gymnasium
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ def test_the_readme_has_snippets():
     assert len(snippets()) >= 2
 
 
+@torch._dynamo.config.patch(trace_autograd_ops=False)  # the snippet that needs it sets it
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_snippets_run_in_order(backend, monkeypatch):
     """One after the other in one namespace, as a reader would type them.
@@ -30,8 +32,8 @@ def test_snippets_run_in_order(backend, monkeypatch):
     torch.compile takes a minute to generate code; the eager backend traces the same single graph.
     """
     torch.manual_seed(0)
+    torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", False)
     namespace: dict = {}
     before = dict(rx.ESTIMATORS)
     try:
@@ -43,6 +45,7 @@ def test_snippets_run_in_order(backend, monkeypatch):
     finally:
         for name in rx.ESTIMATORS.keys() - before.keys():
             del rx.ESTIMATORS[name]
+        gymnasium.registry.pop("Corridor-v0", None)
 
 
 def test_the_first_snippet_needs_torch_alone():
