@@ -44,8 +44,8 @@ def import_workspaces() -> tuple[Any, Any]:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as workspaces
     except ImportError as error:
-        mend = ".venv/bin/uv pip install --python .venv/bin/python 'wandb[workspaces]'"
-        raise UserError(f"the workspaces API is not installed: {mend}") from error
+        install = ".venv/bin/uv pip install --python .venv/bin/python 'wandb[workspaces]'"
+        raise UserError(f"the workspaces API is not installed: {install}") from error
     return workspaces, panels
 
 

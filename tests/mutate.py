@@ -108,7 +108,7 @@ class FirstFailure:
             self.node = f"{report.nodeid}, while it was collected"
 
 
-def run_tests(place: Path, tests: list[str], told) -> None:
+def run_tests(place: Path, tests: list[str], pipe) -> None:
     """In a process of its own: run the tests in the copy and tell the first failure."""
     os.setpgrp()
     os.chdir(place)
@@ -121,7 +121,7 @@ def run_tests(place: Path, tests: list[str], told) -> None:
         os.dup2(null.fileno(), 2)
         options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--rootdir={place}"]
         status = pytest.main([*options, *tests], plugins=[first])
-    told.send((status == 0 or first.node != "", first.node))
+    pipe.send((status == 0 or first.node != "", first.node))
 
 
 def first_failure(place: Path, tests: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Bad input: one line that names the culprit and the mend, exit status 2, nothing written over.
+"""Bad input: one line with cause and fix, exit status 2, nothing overwritten.
 
 The toy's keys and values are in test_config.py, misuse of the core in test_errors.py.
 """
@@ -128,8 +128,8 @@ def test_settings(refused, family, argument, words):
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
 
-def idx(count, magic=0x803, told=None):
-    return struct.pack(">4I", magic, told or count, 28, 28) + bytes(count * 28 * 28)
+def idx(count, magic=0x803, claimed=None):
+    return struct.pack(">4I", magic, claimed or count, 28, 28) + bytes(count * 28 * 28)
 
 
 def swap(folder):
@@ -156,7 +156,7 @@ FILES = [
     ("truncated", lambda f: (f / TRAIN).write_bytes(idx(30)[:-9]), "mnist", [TRAIN, "truncated"]),
     ("too long", lambda f: (f / TRAIN).write_bytes(idx(30) + b"x"), "mnist", [TRAIN]),
     ("wrong magic", lambda f: (f / TRAIN).write_bytes(idx(30, 0x801)), "mnist", [TRAIN, "0x801"]),
-    ("wrong size", lambda f: (f / TRAIN).write_bytes(idx(30, told=31)), "mnist", [TRAIN]),
+    ("wrong size", lambda f: (f / TRAIN).write_bytes(idx(30, claimed=31)), "mnist", [TRAIN]),
     ("other images", lambda f: (f / TEST).write_bytes(idx(10)[:-1] + b"x"), "mnist", ["md5"]),
     ("permuted names", swap, "mnist", ["is not the official file"]),
     ("a page for a file", lambda f: (f / TRAIN).write_text("<html>" * 9), "mnist", [TRAIN]),

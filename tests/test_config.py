@@ -1,4 +1,4 @@
-"""Mistakes on the command line: one line that names the culprit and the mend, and exit status 2."""
+"""Mistakes on the command line: one line with cause and fix, and exit status 2."""
 
 import shlex
 import sys

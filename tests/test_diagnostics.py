@@ -64,7 +64,7 @@ def test_bias_test_sees_a_bias_of_five_percent():
 
 
 def test_numbers_do_not_depend_on_what_is_measured_beside():
-    """A5: rloo4 .206 and reinforce 1.102 were .656 and .542 in company, or an error."""
+    """A5: rloo4 .206 and reinforce 1.102 were .656 and .542 when measured together, or an error."""
     dist = rx.Bernoulli(torch.tensor([0.5, -1.0, 2.0]))
     several = {
         "rloo": rx.rloo,
@@ -90,7 +90,7 @@ def test_numbers_do_not_depend_on_company_with_streams_either():
     both = {"one": rx.reinforce, "other": rx.reinforce}
     found = {
         name: e(quadratic, dist, generator=streams).grad for name, e in both.items()
-    }  # the second call goes on in the stream
+    }  # the second call continues the stream
     assert not torch.equal(found["one"], found["other"])
     again = rx.diagnostics._restart(streams, dist.theta.device)
     grads = [rx.reinforce(quadratic, dist, generator=again()).grad for _ in range(2)]

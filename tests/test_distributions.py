@@ -100,7 +100,7 @@ def test_score_is_the_derivative_of_log_prob(name):
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "categoricals"])
-def test_score_of_z_has_mean_zero_and_the_right_slope(name):
+def test_score_of_z_has_mean_zero_and_the_right_derivative(name):
     """E[score] = 0 and E[z score] = dE[z]/dtheta, here one per coordinate of log p."""
     torch.manual_seed(2)
     dist = distribution(name).expand(400_000)
@@ -125,8 +125,8 @@ def test_ten_million_float32_draws_are_finite():
         for coupled in (False, True):
             dist = rx.Bernoulli(logits)
             draw = dist.draw(generator=generator, coupled=coupled)
-            slope = draw.vjp_z_tilde(torch.ones_like(draw.z), draw.z_tilde)
-            total = draw.z.sum() + draw.z_tilde.sum() + slope.sum() + dist.score(draw.b).sum()
+            derivative = draw.vjp_z_tilde(torch.ones_like(draw.z), draw.z_tilde)
+            total = draw.z.sum() + draw.z_tilde.sum() + derivative.sum() + dist.score(draw.b).sum()
             assert torch.isfinite(total)
             assert torch.equal(dist.hard(draw.z_tilde), draw.b)
 

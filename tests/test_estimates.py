@@ -44,8 +44,8 @@ def test_rodeo_on_one_bit_is_its_formula(float64):
         a_h = {}
         for k in (0, 1):
             b, other = torch.tensor(bits[k]), torch.tensor(bits[1 - k])
-            slope, level = 1.3 * torch.exp(1.3 * other), torch.exp(1.3 * other)
-            here, there = slope * (b - other), slope * (1 - b - other)
+            derivative, level = 1.3 * torch.exp(1.3 * other), torch.exp(1.3 * other)
+            here, there = derivative * (b - other), derivative * (1 - b - other)
             (h, score), (h_flip, score_flip) = stein(here, level), stein(there, level)
             flip = 1 - p if b else p
             a_h[k] = flip * (h_flip - h)

@@ -51,6 +51,6 @@ def test_smoke_from_the_command_to_the_figure(run_dirs, tmp_path):
 def test_a_wrong_estimator_ends_in_one_line(tmp_path):
     victims.prepare()
     assert victims.run("rl", tmp_path / "run", "env=pendulum") == 2
-    output = victims.told(tmp_path / "run")
+    output = victims.output(tmp_path / "run")
     assert "not for the continuous actions of pendulum" in output
     assert "Traceback" not in output

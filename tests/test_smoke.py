@@ -22,7 +22,7 @@ def finished(request, tmp_path_factory) -> Path:
     """The folder of a family's smoke preset, made smaller still, run by its command."""
     family, place = request.param, tmp_path_factory.mktemp(request.param) / request.param
     victims.prepare()
-    assert victims.run(family, place, *OVERRIDES[family], *OFFLINE) == 0, victims.told(place)
+    assert victims.run(family, place, *OVERRIDES[family], *OFFLINE) == 0, victims.output(place)
     return place
 
 
@@ -38,7 +38,7 @@ def records(place: Path) -> dict[str, dict]:
     return {file.parent.name: read_table(file) for file in files}
 
 
-def told_by(table: dict, here: np.ndarray) -> dict[str, float]:
+def logged_by(table: dict, here: np.ndarray) -> dict[str, float]:
     """What one row of the record says, empty cells left out."""
     names = [name for name in table if name not in KEYS]
     return {n: table[n][here][0] for n in names if not np.isnan(table[n][here][0])}
@@ -75,11 +75,11 @@ def test_wandb_holds_the_record(finished, mirrored):
             steps = np.unique(
                 table["step"] if seed is None else table["step"][table["seed"] == seed]
             )
-            found = {row["step"]: told for row in rows_of(run) if (told := numbers(row, table))}
+            found = {row["step"]: logged for row in rows_of(run) if (logged := numbers(row, table))}
             assert sorted(found) == steps.tolist()
             for step in steps:
                 here = (table["step"] == step) & (table["seed"] == seed)
-                expected = quantiles(table, step) if seed is None else told_by(table, here)
+                expected = quantiles(table, step) if seed is None else logged_by(table, here)
                 assert found[step] == pytest.approx(expected, rel=1e-12)
                 compared += 1
     assert compared

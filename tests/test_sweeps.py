@@ -42,7 +42,7 @@ def test_the_order_of_cases_and_of_processes_does_not_matter(tmp_path, family):
     for place, names, processes in (("a", (first, second), 1), ("b", (second, first), 2)):
         chosen = [f"estimator=[{','.join(names)}]", f"processes={processes}", *own]
         status = victims.run(family, tmp_path / place, *chosen)
-        assert status == 0, victims.told(tmp_path / place)
+        assert status == 0, victims.output(tmp_path / place)
     difference = victims.compare(tmp_path / "a", tmp_path / "b")
     assert difference.rows and difference.equal
 
@@ -50,7 +50,7 @@ def test_the_order_of_cases_and_of_processes_does_not_matter(tmp_path, family):
 @pytest.mark.parametrize("family", victims.FAMILIES)
 def test_every_row_tells_its_seed(tmp_path, family):
     own = ["seeds=2", *(["epochs=1"] if family == "vae" else [])]
-    assert victims.run(family, tmp_path / "run", *own) == 0, victims.told(tmp_path / "run")
+    assert victims.run(family, tmp_path / "run", *own) == 0, victims.output(tmp_path / "run")
     table = read_table(victims.run_folder(tmp_path / "run") / "metrics.csv")
     assert len(set(table["seed"])) == 2
     assert (table["seed"] == table["seed"].astype(int)).all()
@@ -61,9 +61,9 @@ def test_every_row_tells_its_seed(tmp_path, family):
 
 def as_rank(rank: int, port: int):
     """What torchrun tells a process."""
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
-    told["MASTER_ADDR"] = "127.0.0.1"
-    return lambda: os.environ.update({key: str(value) for key, value in told.items()})
+    environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    environment["MASTER_ADDR"] = "127.0.0.1"
+    return lambda: os.environ.update({key: str(value) for key, value in environment.items()})
 
 
 def free_port() -> int:
@@ -82,7 +82,7 @@ def test_two_ranks_leave_the_files_of_one_process(tmp_path, family, own):
     started = [
         victims.start(family, tmp_path / "two", *own, harm=as_rank(rank, port)) for rank in (0, 1)
     ]
-    assert [victims.finish(pid) for pid in started] == [0, 0], victims.told(tmp_path / "two")
+    assert [victims.finish(pid) for pid in started] == [0, 0], victims.output(tmp_path / "two")
     assert victims.run(family, tmp_path / "one", *own) == 0
     one, two = victims.files(tmp_path / "one"), victims.files(tmp_path / "two")
     assert {name: two[name] for name in one} == one
@@ -98,8 +98,8 @@ def test_replicas_are_dealt_out_and_put_together_again(monkeypatch):
         mine = ranks.mine(rows[:3]) + ranks.mine(rows[3:])
         parts.append("\n".join(["step,seed,x", *mine]) + "\n")
     assert ranks.interleaved(parts) == "\n".join(["step,seed,x", *rows]) + "\n"
-    told = [{"lr": [1, 3], "step": 2, "d": {"a": 1}}, {"lr": [2], "step": 2, "d": {}}]
-    assert ranks.united(told) == {"lr": [1, 2, 3], "step": 2, "d": {"a": 1}}
+    summaries = [{"lr": [1, 3], "step": 2, "d": {"a": 1}}, {"lr": [2], "step": 2, "d": {}}]
+    assert ranks.united(summaries) == {"lr": [1, 2, 3], "step": 2, "d": {"a": 1}}
 
 
 def test_every_rank_sees_one_gpu(monkeypatch):

@@ -1,4 +1,4 @@
-"""Outputs that break and terminals that close: a run goes on, or saves and leaves in one line."""
+"""Broken outputs and closed terminals: a run continues, or saves and leaves with one line."""
 
 import io
 import os
@@ -59,9 +59,9 @@ def a_terminal_that_is_gone():
 @pytest.mark.parametrize("processes", [1, 2])
 def test_training_does_not_need_an_output(tmp_path, harm, processes):
     more = (f"processes={processes}", "estimator=[relax,exact]") if processes == 2 else ()
-    assert victims.run("toy", tmp_path, *SHORT, *more, harm=harm) == 0, victims.told(tmp_path)
+    assert victims.run("toy", tmp_path, *SHORT, *more, harm=harm) == 0, victims.output(tmp_path)
     assert len(list(tmp_path.rglob("summary.json"))) == processes
-    assert "Error" not in victims.told(tmp_path)
+    assert "Error" not in victims.output(tmp_path)
 
 
 def ascii_only():
@@ -72,7 +72,7 @@ def test_a_terminal_without_the_path_s_letters(tmp_path):
     places = (f"{name}='{tmp_path / 'Läufe-φ' / name}'" for name in ("runs", "results"))
     assert victims.run("toy", tmp_path, *SHORT, *places, harm=ascii_only) == 0
     assert finished(tmp_path / "Läufe-φ")
-    assert "L\\xe4ufe-\\u03c6" in victims.told(tmp_path)
+    assert "L\\xe4ufe-\\u03c6" in victims.output(tmp_path)
 
 
 def test_the_streams_are_given_back(monkeypatch):
@@ -93,7 +93,7 @@ def test_the_streams_are_given_back(monkeypatch):
 def wait_for_checkpoints(place, count: int = 1) -> None:
     deadline = time.monotonic() + 60
     while len(list(place.rglob("checkpoint.pt"))) < count:
-        assert time.monotonic() < deadline, victims.told(place)
+        assert time.monotonic() < deadline, victims.output(place)
         time.sleep(0.01)
 
 
@@ -110,7 +110,7 @@ def hangs_up(place, times: int, *overrides: str, runs: int = 1) -> int:
 def test_a_hangup_saves_and_leaves_in_one_line(tmp_path, times):
     """A closing terminal may send it more than once."""
     assert hangs_up(tmp_path, times) == 128 + signal.SIGHUP
-    said = victims.told(tmp_path)
+    said = victims.output(tmp_path)
     assert said.count("SIGHUP, saved at step") == 1 and "Traceback" not in said
 
 
@@ -118,7 +118,7 @@ def test_a_hangup_reaches_every_process(tmp_path):
     both = ("estimator=[relax,rebar]", "processes=2", "seeds=100")
     assert hangs_up(tmp_path, 2, *both, runs=2) == 128 + signal.SIGHUP
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == 2
-    assert victims.told(tmp_path).count("SIGHUP, saved at step") == 2
+    assert victims.output(tmp_path).count("SIGHUP, saved at step") == 2
 
 
 def ignored():
@@ -129,5 +129,5 @@ def test_nohup_is_respected(tmp_path):
     pid = victims.start("toy", tmp_path, *LONG, "steps=1500", harm=ignored)
     wait_for_checkpoints(tmp_path)
     os.kill(pid, signal.SIGHUP)
-    assert victims.finish(pid) == 0, victims.told(tmp_path)
+    assert victims.finish(pid) == 0, victims.output(tmp_path)
     assert finished(tmp_path)

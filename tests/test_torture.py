@@ -18,7 +18,7 @@ def root(tmp_path_factory):
     """Holds an undisturbed run of the toy."""
     victims.prepare()
     place = tmp_path_factory.mktemp("torture")
-    assert victims.run("toy", place / "toy" / "whole") == 0, victims.told(place / "toy" / "whole")
+    assert victims.run("toy", place / "toy" / "whole") == 0, victims.output(place / "toy" / "whole")
     return place
 
 
@@ -50,8 +50,8 @@ def test_every_write_of_a_save_may_be_the_last(tmp_path, root):
 def test_faults(root, fault):
     outcome = fault.try_on(root)
     if outcome.result == "skipped":
-        pytest.skip(outcome.told)
-    assert outcome.result == "held", outcome.told
+        pytest.skip(outcome.message)
+    assert outcome.result == "held", outcome.message
 
 
 def test_a_lost_and_a_doubled_row_would_be_seen(tmp_path, root):

@@ -51,7 +51,7 @@ class Started:
         """Exit status and everything that it wrote."""
         while self.poll() is None:
             time.sleep(0.01)
-        return self.status, victims.told(self.path)
+        return self.status, victims.output(self.path)
 
 
 def finish(started: Started) -> str:

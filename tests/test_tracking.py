@@ -122,14 +122,14 @@ def test_wandb_holds_the_quantiles_of_the_record(tmp_path):
     (run,) = wandb_runs(tmp_path)
     expected = []
     for step in (1, 2, 3, 4):
-        told = {"step": step}
+        logged = {"step": step}
         for name in ("loss", "reward"):
             values = table[name][table["step"] == step]
             if not np.isnan(values).any():
                 for label, level in (("median", 0.5), ("q10", 0.1), ("q90", 0.9)):
-                    told[f"{name}/{label}"] = np.quantile(values, level)
-                told[f"{name}/first"] = values[0]
-        expected.append(told)
+                    logged[f"{name}/{label}"] = np.quantile(values, level)
+                logged[f"{name}/first"] = values[0]
+        expected.append(logged)
     assert rows_of(run) == expected
     assert "toy-relax" in run["folder"]
 
@@ -317,7 +317,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("good", [None, 0, 2, 3, 4, 6])
-def test_wandb_failing_costs_no_row_and_is_told_once(tmp_path, monkeypatch, capsys, good):
+def test_wandb_failing_costs_no_row_and_is_logged_once(tmp_path, monkeypatch, capsys, good):
     """Failing in init, in define_metric, in log, in the summary, in finish."""
     wandb = pytest.importorskip("wandb")
 

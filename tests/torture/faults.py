@@ -35,11 +35,11 @@ class Skip(Exception):
 
 @dataclass
 class Outcome:
-    """result: held, skipped or failed; told: the message to the user, or the reason."""
+    """result: held, skipped or failed; message: to the user, or the reason."""
 
     fault: str
     result: str
-    told: str
+    message: str
 
 
 @dataclass
@@ -79,9 +79,9 @@ def kill_midway(place: Path, *overrides: str) -> Path:
 
 def refused(place: Path, *overrides: str, harm=None) -> str:
     """The one line of a run that must be refused and must overwrite nothing."""
-    before, already = victims.files(place), len(victims.told(place))
+    before, already = victims.files(place), len(victims.output(place))
     status = victims.run("toy", place, *overrides, harm=harm)
-    written = victims.told(place)[already:]
+    written = victims.output(place)[already:]
     lines = [line for line in written.splitlines() if line.startswith("error: ")]
     assert status == 2 and len(lines) == 1 and "Traceback" not in written, (status, written)
     assert victims.files(place) == before, "something was overwritten"
@@ -90,9 +90,9 @@ def refused(place: Path, *overrides: str, harm=None) -> str:
 
 def resume(place: Path, whole: Path, *overrides: str, harm=None) -> str:
     """Finish the run; returns what it wrote."""
-    already = len(victims.told(place))
+    already = len(victims.output(place))
     status = victims.run("toy", place, *overrides, harm=harm)
-    written = victims.told(place)[already:]
+    written = victims.output(place)[already:]
     assert status == 0 and "Traceback" not in written, (status, written)
     difference = victims.compare(place, whole)
     assert difference.equal, difference
@@ -236,7 +236,7 @@ def killed_parent(place: Path, whole: Path) -> str:
     os.kill(parent, signal.SIGKILL)
     victims.finish(parent)
     resume(place / "cut", place / "whole", *both)
-    assert victims.told(place / "cut").count("SIGTERM, saved at step") == 2
+    assert victims.output(place / "cut").count("SIGTERM, saved at step") == 2
     return "both saved and exited; the next start waited for them and resumed"
 
 

@@ -113,7 +113,7 @@ def kill_repeatedly(
             break
     if status := victims.run(family, place):
         troubles.append(f"could not resume: status {status}")
-    if "Traceback" in victims.told(place):
+    if "Traceback" in victims.output(place):
         troubles.append("a traceback")
     return Victim(family, kills, victims.compare(place, whole), "; ".join(troubles))
 

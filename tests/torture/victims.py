@@ -91,7 +91,7 @@ def log_of(place: Path) -> Path:
     return place.with_name(place.name + ".log")
 
 
-def told(place: Path) -> str:
+def output(place: Path) -> str:
     """Everything that the processes of this folder have printed so far."""
     return log_of(place).read_text() if log_of(place).exists() else ""
 
@@ -110,8 +110,8 @@ def files(place: Path) -> dict[str, bytes]:
         if path.name == "metrics.csv" or (name.startswith("results/") and name.endswith(".csv")):
             found[name] = _timeless(path.read_bytes())
         if path.name == "summary.json":
-            told = json.loads(path.read_text())
-            found[name] = json.dumps({k: v for k, v in told.items() if k not in TOOK}).encode()
+            summary = json.loads(path.read_text())
+            found[name] = json.dumps({k: v for k, v in summary.items() if k not in TOOK}).encode()
     return found
 
 
