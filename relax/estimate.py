@@ -143,7 +143,7 @@ class Entry:
     scheme: Scheme
 
     def accepts(self, dist: Any) -> bool:
-        """Whether it has a meaning on this distribution."""
+        """Whether the distribution has every capability that the estimator needs."""
         dist = as_distribution(dist)
         return all(dist.supports(need) for need in self.needs)
 

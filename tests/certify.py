@@ -1,6 +1,6 @@
 """python -m tests.certify [--draws 300000] [--seed 20260] [--out results/certificates.csv]
 
-A certificate for every estimator on every distribution where it has a meaning: does it keep its
+A certificate for every estimator on every distribution that it accepts: does it keep its
 own claim? One row each, the same bytes from the same seed:
 
     claim        unbiased or biased, as rx.ESTIMATORS has it

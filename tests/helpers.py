@@ -123,7 +123,7 @@ class Case:
 
 
 def cases(*dists: str, unbiased: bool | None = None) -> list[Case]:
-    """Every estimator that has a meaning on these distributions, at each of its settings."""
+    """Every estimator that accepts these distributions, at each of its settings."""
     found = []
     for dist_name in dists:
         dist = distribution(dist_name)

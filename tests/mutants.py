@@ -40,7 +40,7 @@ class Unconditioned(rx.Bernoulli):
 
 def backward_leaking_into_theta(f: Function, draw: rx.Draw, c: Function) -> None:
     """The variance objective through a backward pass, which reaches theta as well as phi."""
-    grad = reference.relax(f, draw, c)
+    grad = reference.relax(f(draw.b), draw, c)
     (grad.square().flatten(1).sum(-1).mean()).backward(retain_graph=True)
     ((grad.detach() * draw.dist.theta).sum() / len(grad)).backward()
 

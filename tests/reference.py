@@ -26,14 +26,13 @@ def derivative(y: Tensor, theta: Tensor) -> Tensor:
     )[0]
 
 
-def relax(f: Function, draw: rx.Draw, c: Function) -> Tensor:
+def relax(f_b: Tensor, draw: rx.Draw, c: Function) -> Tensor:
     """[f(b) - c(z~)] d/dtheta log p(b|theta) + d/dtheta c(z) - d/dtheta c(z~)."""
     dist = draw.dist
-    f_b = f(draw.b).detach()
     c_z, c_zt = c(draw.z), c(draw.z_tilde)
     score = derivative(dist.log_prob(draw.b), dist.theta).detach()
     return (
-        weigh(f_b - c_zt, score)  # [f(b) - c(z~)] d/dtheta log p(b|theta)
+        weigh(f_b.detach() - c_zt, score)  # [f(b) - c(z~)] d/dtheta log p(b|theta)
         + derivative(c_z, dist.theta)  # + d/dtheta c(z)
         - derivative(c_zt, dist.theta)  # - d/dtheta c(z~)
     )
@@ -41,7 +40,7 @@ def relax(f: Function, draw: rx.Draw, c: Function) -> Tensor:
 
 def rebar(f: Function, draw: rx.Draw, eta: Tensor | float, lambda_: Tensor | float) -> Tensor:
     """RELAX with c(z) = eta f(sigma_lambda(z))."""
-    return relax(f, draw, lambda z: eta * f(draw.dist.relaxed(z, lambda_)))
+    return relax(f(draw.b), draw, lambda z: eta * f(draw.dist.relaxed(z, lambda_)))
 
 
 def lax(f: Function, draw: rx.Draw, c: Function) -> Tensor:

@@ -214,7 +214,7 @@ def test_what_a_run_took():
     assert (
         took({"seconds": 192.0, "device": "AMD EPYC (1 thread)"}) == "3.2 min, AMD EPYC (1 thread)"
     )
-    assert took({"seconds": 45.0}) == "45 s"  # a file from before the device was told
+    assert took({"seconds": 45.0}) == "45 s"  # a file from before the device was recorded
     assert took({"seconds": float("nan"), "device": float("nan")}) == took(None) == NOT_RUN
 
 

@@ -123,7 +123,7 @@ def double_backward(
         c = method.surrogate(k, x, sample, noise)
         if direct:
             c.logits = thetas[: k + 1]
-        grads.append(reference.relax(lambda b: f_b, draw, c))
+        grads.append(reference.relax(f_b, draw, c))
     objective = sum(g.square().sum() for g in grads) / rows
     phi = torch.autograd.grad(objective, method.phi(), retain_graph=True)
     weights = [None, *(g.detach() / rows for g in grads)]
