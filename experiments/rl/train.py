@@ -61,7 +61,7 @@ def loop(agents: Agents, folder: RunFolder, tracker: Tracker) -> None:
 
         step = min(int(scores.frames.min()), config.frames)
         if now_and_then(agents.updates):
-            gradients = [p.grad.flatten(1) for p in agents.learner.optimizer.params]
+            gradients = [g.flatten(1) for g in agents.learner.gradient]
             tracker.histogram("gradient", torch.cat(gradients, 1), agents.updates)
         if agents.updates % config.log_every == 0 or not agents.active().any():
             tracker.log(agents.updates, {**scores.flush(), "length": lengths(batch), **readings})

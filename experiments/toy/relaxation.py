@@ -49,7 +49,7 @@ def train(config: Toy) -> None:
             # The only checkpoint is the last step's: a run killed after it has no step left to do.
             for step in range(folder.step + 1, steps + 1):
                 for name, run in runs.items():
-                    run.step(theta=False)
+                    run.step_of_phi()
                     if step in config.snapshots:
                         tracker.log(step, {name: surrogate(run, u).flatten()})
             folder.save(steps, {}, tracker)

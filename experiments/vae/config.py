@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.run.accelerate import GRAPH
+from experiments.run.accelerate import COMPILE, GRAPH, compiles
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
 from experiments.vae import data
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS
 from experiments.vae.settings import RESIDUAL_INPUTS, Rebar, Relax
+
+
+WORTHWHILE = 15_000  # steps from which torch.compile has paid, on a CPU
 
 
 @dataclass
@@ -42,13 +45,14 @@ class Vae(Experiment):
     variance_samples: int = 100
     iwae_samples: int = 100  # of the bound that is reported at the end; 0: not computed
     pictures: bool = True
-    compile: bool = False  # torch.compile: takes half a minute, then halves the time of a step
+    compile: str = "auto"  # torch.compile: auto | on | off; a step takes half the time
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
         super().check()
         known(self.model, MODELS, "model")
         known(self.graph, GRAPH, "graph")
+        known(self.compile, COMPILE, "compile")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, ESTIMATORS, "estimator of the VAE")
@@ -64,6 +68,10 @@ class Vae(Experiment):
     def total_steps(self, images: int) -> int:
         """Steps of the whole run on so many training images."""
         return self.steps or self.epochs * (images // self.batch)
+
+    def compiled(self, images: int) -> bool:
+        """Whether the step is compiled, for so many training images."""
+        return compiles(self.compile, self.total_steps(images), WORTHWHILE)
 
     def case(self, images: data.Images) -> str:
         """The folder of the runs and of their results: mnist-linear1"""

@@ -16,8 +16,7 @@ class Step:
     Args:
         lr: the model's learning rates, [R].
         beta2: of both Adams; the authors use .99999.
-        compiled: use torch.compile for the forward and backward pass; faster from about 20 000
-            steps.
+        compiled: use torch.compile for the forward and backward pass.
     """
 
     def __init__(self, method: Method, lr: Tensor, beta2: float = 0.99999, compiled: bool = False):

@@ -102,7 +102,9 @@ class Run:
         self.method = (
             ESTIMATORS[name].method(vae.to(place), config.settings_of(name), generators).to(place)
         )
-        self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
+        self.trainer = Step(
+            self.method, torch.tensor(self.rates), config.beta2, config.compiled(len(images.train))
+        )
         self.order = self._streams(ORDER, place)
         self.noise = self._streams(NOISE, place)
         self.batches = Batches(self.images, config.batch, self.order)

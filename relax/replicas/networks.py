@@ -202,6 +202,9 @@ class MLP(nn.Module):
         return [(layer.weight, layer.bias) for layer in layers]
 
 
+FEW = 16  # inputs of a sum that a compiler fuses; more are a matrix product
+
+
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """x [..., (R,) B, in] times weight [(R,) in, out].
 
@@ -209,6 +212,8 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """
     if weight.shape[-2] == 1:
         return x * weight
+    if weight.shape[-1] == 1 and weight.shape[-2] <= FEW and torch.compiler.is_compiling():
+        return (x * weight.mT).sum(-1, keepdim=True)  # fused with what surrounds it
     if weight.ndim == 3 and x.ndim == 3:
         if len(weight) == 1 and weight.shape[-1] == 1:
             # A duplicate of the replica: torch sums one column of one replica in another order than
