@@ -91,6 +91,11 @@ def _warn_of_no_locks(reason: str) -> None:
     )
 
 
+def single_precision(values: np.ndarray) -> list[str]:
+    """The cells of a curve for results/: float32, empty where nothing was measured."""
+    return ["" if cell == "nan" else cell for cell in texts(values.astype(np.float32))]
+
+
 def texts(values) -> list[str]:
     """Numbers with the fewest digits that read back as the same number in their own precision."""
     array = np.asarray(values)
@@ -121,6 +126,19 @@ def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence])
 
     old = {finding(row): row for row in read_rows(path, columns)}
     return [old.get(finding(row), row) for row in map(tuple, rows)]
+
+
+def replace_rows(
+    path: Path, columns: Sequence[str], name: str, rows: Iterable[Sequence], lock: Path
+) -> None:
+    """Replace the rows whose first cell is `name`; the table stays sorted by its first two columns.
+
+    lock: held meanwhile, because the cases of a sweep write into one table at the same time.
+    """
+    with locked(lock):
+        others = [row for row in read_rows(path, columns) if row[0] != name]
+        ordered = sorted([*others, *map(tuple, rows)], key=lambda row: row[:2])
+        write_table(path, columns, with_old_times(path, columns, ordered))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.config import run_path
-from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.files import read_table, replace_rows, single_precision, texts, write_table
 from experiments.run.statistics import best_setting, standard_error
 from experiments.vae.config import Vae
 from experiments.vae.images import Images
@@ -34,22 +34,18 @@ def export(config: Vae, estimator: str, images: Images) -> None:
     table = read_table(run / "metrics.csv")
     write_curves(table, place / f"{run.name}.csv")
     rows = summary_rows(run.name, table, json.loads((run / "summary.json").read_text()))
-    with locked(run.with_name("summary.lock")):  # the cases of a sweep write side by side
-        file = place / "summary.csv"
-        others = [row for row in read_rows(file, SUMMARY) if row[0] != run.name]
-        ordered = sorted([*others, *rows], key=lambda row: row[:2])
-        write_table(file, SUMMARY, with_old_times(file, SUMMARY, ordered))
+    replace_rows(place / "summary.csv", SUMMARY, run.name, rows, run.with_name("summary.lock"))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
 
 
 def write_curves(table: dict[str, np.ndarray], path: Path) -> None:
     """All measurements in single precision; a cell is empty where nothing was measured."""
-    columns = []
-    for name, values in table.items():
-        kind = np.int64 if name in ("step", "seed") else np.float32
-        columns.append(["" if cell == "nan" else cell for cell in texts(values.astype(kind))])
-    write_table(path, list(table), zip(*columns, strict=True))
+    cells = [
+        texts(values.astype(np.int64)) if name in ("step", "seed") else single_precision(values)
+        for name, values in table.items()
+    ]
+    write_table(path, list(table), zip(*cells, strict=True))
 
 
 def summary_rows(

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from experiments.run import ranks
 from experiments.run.accelerate import graphed
-from experiments.run.config import device, run_path, settings
+from experiments.run.config import device, settings
 from experiments.run.folder import RunFolder
-from experiments.run.tracker import Tracker
+from experiments.run.job import Job, steps_left
 from experiments.vae import monitor
 from experiments.vae.batches import Batches
 from experiments.vae.config import Vae
@@ -24,13 +24,15 @@ from relax.replicas import Streams
 
 # The streams of random numbers of one seed.
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
+# Settings that a run may be resumed with: its length and the measurements at its end.
+FREE = ("steps", "epochs", "iwae_samples", "pictures")
 
 
 def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str, Any]:
     """Train, resume or skip; returns the summary. bar=False where several runs share a terminal."""
-    steps, rows = config.total_steps(len(images.train)), ranks.mine(rows_of(config))
-    if not rows:
+    if not (rows := ranks.mine(rows_of(config))):
         return {}
+    job, steps = job_of(config, name, images), config.total_steps(len(images.train))
     with run_folder(config, name, images) as folder:
         if folder.finished(steps):
             print(f"{folder.path} is finished, {steps} steps: skipped", flush=True)
@@ -38,37 +40,24 @@ def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str,
         run = Run(config, name, images, rows)
         if not folder.restore(run):
             run.warm_up()
-        with Tracker(
-            folder,
-            keys={"lr": run.rates, "seed": run.seeds},
-            metrics=run.metrics,
-            steps=steps,
-            tracking=config.tracking,
-            group=f"vae-{config.preset}-{config.case(images)}",
-            job_type=name,
-            name="-".join(["vae", config.case(images), folder.path.name]),
-            rows="each",
-            runs=config.runs,
-            bar=bar,
-        ) as tracker:
-            for step in range(folder.step + 1, steps + 1):
+        with job.tracker(folder, run, steps, rows="each", bar=bar) as tracker:
+            for step in steps_left(run, folder, tracker):
                 run.step(step)
                 monitor.measure(run, step, steps, tracker)
-                tracker.progress(step)
-                if folder.due or step == steps:
-                    folder.save(step, run.state_dict(), tracker)
             summary = monitor.summary(run)
             tracker.finish(summary, monitor.headline(summary))
         return folder.summary()
 
 
+def job_of(config: Vae, name: str, images: Images) -> Job:
+    return Job(config, "vae", config.case(images), name)
+
+
 def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
-    """The estimator's run folder; settings of the final measurements may change on resuming."""
-    plain = settings(config, name, config.settings_of(name))
-    plain["data"] = {"name": images.name, "binarization": config.data.binarization}
-    free = ("steps", "epochs", "iwae_samples", "pictures")
-    path = ranks.shard(run_path(config, "vae", config.case(images), name))
-    return RunFolder(path, plain, free, config.fresh, config.save_every)
+    """The estimator's run folder; its config.json has the settings that decide the results."""
+    deciding = settings(config, name, config.settings_of(name))
+    deciding["data"] = {"name": images.name, "binarization": config.data.binarization}
+    return job_of(config, name, images).folder(deciding, FREE)
 
 
 def rows_of(config: Vae) -> list[tuple[float, int]]:
@@ -85,7 +74,7 @@ class Run:
         running: the sum of f over the steps since the epoch began, [R].
         diverged: replica -> the step and the tensor that was not finite.
         dead: replica -> the step by which the network r did not vary with z any more.
-        metrics: the columns of metrics.csv.
+        keys, metrics: the columns of metrics.csv.
     """
 
     def __init__(
@@ -96,6 +85,7 @@ class Run:
         self.images = images.to(place)
         rates, seeds = zip(*(rows or rows_of(config)), strict=True)
         self.rates, self.seeds = list(rates), list(seeds)
+        self.keys = {"lr": self.rates, "seed": self.seeds}
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         mean = self.images.mean.cpu()
         vae = VAE(config.model, mean, config.latents, config.hidden, generators)
