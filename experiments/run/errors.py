@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,14 +17,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, number: int):
         super().__init__(message)
         self.status = 128 + number
-
-
-def stop_signals() -> list[signal.Signals]:
-    """The signals after which a run saves and leaves; SIGHUP only if it is not ignored (nohup)."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signals.append(signal.SIGHUP)
-    return signals
 
 
 def check(condition: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import os
 import sys
@@ -20,13 +21,14 @@ TOOK = ("seconds", "device")  # columns about how the run was executed, not abou
 
 
 @contextmanager
-def disk_errors(path: Path, what: str):
+def disk_errors(path: Path, what: str, advice: str = ""):
     """Turn an OSError (full disk, read-only folder, ...) into one line that names the file."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot {what} {path}: {reason}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
+        raise UserError(f"cannot {what} {path}: {reason}{advice}") from error
 
 
 def writable(folder: Path) -> None:

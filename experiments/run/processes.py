@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
-from experiments.run.errors import Interrupted, UserError, stop_signals
+from experiments.run.errors import Interrupted, UserError
 from experiments.run.progress import duration
+from experiments.run.signals import stop_signals
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
