@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from relax.distributions.base import Discrete
+from relax.distributions.discrete import Discrete
 from relax.distributions.numerics import logit, sigmoid, softplus
 
 

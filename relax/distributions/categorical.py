@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relax.distributions.base import Discrete
+from relax.distributions.discrete import Discrete
 
 
 class Categorical(Discrete):
