@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relax.estimate import Estimate
+from relax.result import Estimate
 
 Parameters = nn.Module | Tensor | Iterable[Tensor | nn.Module]
-
 
 FREED = (
     "An earlier backward pass has freed the graph behind theta or f(b). Estimates that share one, "
@@ -235,20 +234,8 @@ def parameters_of(given: Any, argument: str) -> list[Tensor]:
     if hasattr(given, "parameters"):
         return list(given.parameters())
     if isinstance(given, Iterable) and not isinstance(given, str | dict):
-        params: list[Tensor] = []
-        for part in given:
-            if isinstance(part, Tensor):
-                params.append(part)
-            elif hasattr(part, "parameters"):
-                params.extend(part.parameters())
-            else:
-                raise TypeError(_not_parameters(part, argument))
-        return params
-    raise TypeError(_not_parameters(given, argument))
-
-
-def _not_parameters(given: Any, argument: str) -> str:
-    return (
+        return [p for part in given for p in parameters_of(part, argument)]
+    raise TypeError(
         f"{argument} must be a module, a parameter, or an iterable of modules and parameters, not "
         f"{type(given).__name__}"
     )

@@ -68,9 +68,9 @@ class MLPSurrogate(nn.Module):
         y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x, flat))
         return self._value(y, z)
 
-    def given(self, x: Tensor) -> Given:
+    def given(self, x: Tensor) -> Bound:
         """c(., x): a surrogate of z alone, at a context that does not depend on z."""
-        return Given(self, x)
+        return Bound(self, x)
 
     def value_and_grad(self, z: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz in closed form, both attached to phi."""
@@ -82,7 +82,7 @@ class MLPSurrogate(nn.Module):
         grad = vjp(one if self.scale is None else self.scale[..., None, None])
         if sharpness is not None:
             grad = ACTIVATIONS["tanh"].vjp(grad, inputs) * sharpness
-        grad = _cast(grad, z.dtype).expand_as(flat)
+        grad = grad.to(z.dtype).expand_as(flat)
         return self._value(y, z), _shaped(grad, z.shape)
 
     def _flat(self, z: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class MLPSurrogate(nn.Module):
 
     def _inputs(self, z: Tensor, sharpness: Tensor | float | None) -> Tensor:
         """What the network sees of z."""
-        z = _cast(z, self.net.dtype)
+        z = z.to(self.net.dtype)
         return z if sharpness is None else torch.tanh(z * sharpness)
 
     def _offset(self, x: Tensor | None, z: Tensor) -> Tensor | None:
@@ -126,51 +126,44 @@ class MLPSurrogate(nn.Module):
                 f"the context has shape {list(x.shape)} where z has {list(z.shape)}: it needs "
                 f"{features} features for each of z's rows, [..., B, {features}]"
             )
-        return cast(Tensor, self.context(_cast(x, self.net.dtype)))
+        return cast(Tensor, self.context(x.to(self.net.dtype)))
 
     def _value(self, y: Tensor, z: Tensor) -> Tensor:
         """c(z) in z's batch shape and type, from the network's output y [..., (R,) B, 1]."""
         if self.scale is not None:
             y = y * lift(self.scale, y, y.ndim - 3)
-        return _shaped(_cast(y.squeeze(-1), z.dtype), z.shape[: z.ndim - len(self.event)])
+        return _shaped(y.squeeze(-1).to(z.dtype), z.shape[: z.ndim - len(self.event)])
 
 
 mlp = MLPSurrogate
 
 
-class Functional:
-    """An `mlp` at given parameters, for torch.func and vmap; made by `functional`."""
+class Bound:
+    """An `mlp` as the estimators take it, c(z), at a fixed context x and perhaps other parameters.
 
-    def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
-        self.net, self.params = net, params
+    `parameters()` lists the parameters in use, so that `rx.backward(est, phi=c.given(x))` works.
+    """
 
-    def __call__(self, z: Tensor) -> Tensor:
-        return cast(Tensor, torch.func.functional_call(self.net, self.params, (z,)))
+    def __init__(
+        self, net: MLPSurrogate, x: Tensor | None = None, params: dict[str, Tensor] | None = None
+    ) -> None:
+        self.net, self.x, self.params = net, x, params
 
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.functional_call(self.net, self.params, (z,), {"with_grad": True})
-
-
-def functional(net: MLPSurrogate, params: dict[str, Tensor]) -> Functional:
-    """c(z) of an `mlp` at given parameters, `dict(net.named_parameters())` or a copy of them."""
-    return Functional(net, params)
-
-
-class Given:
-    """A network c(z, x) at a fixed x, as the estimators take it: c(z) and `value_and_grad(z)`."""
-
-    def __init__(self, net: MLPSurrogate, x: Tensor) -> None:
-        self.net, self.x = net, x
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return cast(Tensor, self.net(z, self.x))
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The network's, so that `rx.backward(est, phi=c.given(x))` works."""
-        return self.net.parameters()
+    def __call__(self, z: Tensor, with_grad: bool = False) -> Any:
+        if self.params is None:
+            return self.net(z, self.x, with_grad)
+        return torch.func.functional_call(self.net, self.params, (z, self.x, with_grad))
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.net.value_and_grad(z, self.x)
+        return cast(tuple[Tensor, Tensor], self(z, with_grad=True))
+
+    def parameters(self) -> Iterator[Tensor]:
+        return self.net.parameters() if self.params is None else iter(self.params.values())
+
+
+def functional(net: MLPSurrogate, params: dict[str, Tensor], x: Tensor | None = None) -> Bound:
+    """c(z) of an `mlp` at given parameters, such as `dict(net.named_parameters())`, for vmap."""
+    return Bound(net, x, params)
 
 
 class Scales(nn.Module):
@@ -256,10 +249,6 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
 
 def _shaped(x: Tensor, shape: torch.Size) -> Tensor:
     return x if x.shape == shape else x.reshape(shape)
-
-
-def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _refused(name: str, why: str) -> str:

@@ -130,13 +130,14 @@ def test_numbers_on_the_device_equal_those_on_the_cpu():
     x = on_gpu.batches.random()
     noise = on_gpu.method.noise(x.shape[1], on_gpu.noise)
     gpu = on_gpu.trainer.backward(x, noise)
-    grads = [p.grad.cpu() for p in on_gpu.trainer.params]
+    params = [*on_gpu.vae.parameters(), *on_gpu.method.phi()]
+    grads = [p.grad.cpu() for p in params]
     on_gpu.vae.cpu(), on_gpu.method.cpu()
-    for p in on_gpu.trainer.params:
+    for p in params:
         p.grad = None
     cpu = on_gpu.trainer.backward(
         x.cpu(), [type(n)(*(None if t is None else t.cpu() for t in n)) for n in noise]
     )
     torch.testing.assert_close(gpu.cpu(), cpu, **CLOSE)
-    for p, grad in zip(on_gpu.trainer.params, grads, strict=True):
+    for p, grad in zip(params, grads, strict=True):
         torch.testing.assert_close(p.grad, grad, atol=1e-4, rtol=1e-3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from experiments.run.errors import check
+from experiments.run.errors import check, in_one_line
 from experiments.run.files import write_whole
 
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.old.pt")  # the newest, and the one before
@@ -56,18 +56,13 @@ def newest_usable(folder: Path, refuse: Callable[[dict[str, Any]], None]) -> dic
             payload = read_checkpoint(file)
             refuse(payload)
         except Exception as error:
-            print(f"{file} cannot be used ({reason(error)})", flush=True)
+            print(f"{file} cannot be used ({in_one_line(error)})", flush=True)
             continue
         if file is not files[0]:
             print(f"{folder}: resuming from the previous checkpoint, step {payload['step']}")
         return payload
     check(not files, f"{folder}: no usable checkpoint; start the run again with fresh=true")
     return None
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _only_plain(value: Any, where: str) -> None:

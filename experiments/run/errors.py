@@ -19,6 +19,11 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number
 
 
+def in_one_line(error: Exception) -> str:
+    """What an error says, without line breaks and not too long; its class where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def check(condition: Any, message: str) -> None:
     """Raise `UserError(message)` unless the condition holds."""
     if not condition:

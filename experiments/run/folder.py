@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.run.checkpoint import CHECKPOINTS, newest_usable, reason, write_checkpoint
-from experiments.run.errors import Interrupted, UserError, check
+from experiments.run.checkpoint import CHECKPOINTS, newest_usable, write_checkpoint
+from experiments.run.errors import Interrupted, UserError, check, in_one_line
 from experiments.run.files import disk_errors, take_lock, write_whole
 from experiments.run.identity import differences, identity
 from experiments.run.signals import StopRequest
@@ -183,7 +183,7 @@ class RunFolder:
         except (KeyError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"{self.path}: the checkpoint was written by another version of this program "
-                f"({reason(error)}); start the run again with fresh=true"
+                f"({in_one_line(error)}); start the run again with fresh=true"
             ) from error
         return True
 

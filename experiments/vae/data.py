@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from experiments.run.errors import UserError
-from experiments.vae import files, mnist, omniglot
+from experiments.vae import mnist, omniglot
 from experiments.vae.files import Missing
 from experiments.vae.images import Images, split
 
-__all__ = ["BINARIZATIONS", "Images", "Missing", "available", "load"]
+__all__ = ["BINARIZATIONS", "Images", "Missing", "load"]
 BINARIZATIONS = ("static", "dynamic", "larochelle")
 
 
@@ -26,17 +26,6 @@ def load(name: str, root: str | Path = "data", binarization: str = "static") -> 
             raise UserError(f"binarization=larochelle exists for mnist only, not for {name}")
         return mnist.larochelle(root)
     return MAKERS[name](root, binarization)
-
-
-def available(name: str, root: str | Path = "data") -> bool:
-    """Whether the files exist, so that `load` downloads nothing."""
-    wanted = {
-        "mnist": [file for file, (_, md5) in mnist.FILES.items() if md5],
-        "omniglot": ["chardata.mat"],
-        "omniglot_small": list(omniglot.SMALL_FILES),
-        "digits": [],
-    }[name]
-    return all(files.find(f, root) for f in wanted)
 
 
 def _digits(root: str | Path, binarization: str) -> Images:

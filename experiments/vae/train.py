@@ -20,10 +20,12 @@ from experiments.vae.images import Images
 from experiments.vae.method import Noises
 from experiments.vae.models import VAE
 from experiments.vae.step import Step
+from experiments.vae.surrogate import Residual
 from relax.replicas import Streams
 
 # The streams of random numbers of one seed.
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
+PARTS = ("vae", "method", "trainer", "batches", "noise")  # of a run's state, in a checkpoint
 # Settings that a run may be resumed with: its length and the measurements at its end.
 FREE = ("steps", "epochs", "iwae_samples", "pictures")
 
@@ -85,13 +87,11 @@ class Run:
         self.images = images.to(place)
         rates, seeds = zip(*(rows or rows_of(config)), strict=True)
         self.rates, self.seeds = list(rates), list(seeds)
-        self.keys = {"lr": self.rates, "seed": self.seeds}
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         mean = self.images.mean.cpu()
-        vae = VAE(config.model, mean, config.latents, config.hidden, generators)
-        self.method = (
-            ESTIMATORS[name].method(vae.to(place), config.settings_of(name), generators).to(place)
-        )
+        vae = VAE(config.model, mean, config.latents, config.hidden, generators).to(place)
+        method = ESTIMATORS[name].method(vae, config.settings_of(name), generators)
+        self.vae, self.method = vae, method.to(place)
         self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
         self.order = self._streams(ORDER, place)
         self.noise = self._streams(NOISE, place)
@@ -100,13 +100,28 @@ class Run:
         self.advance = graphed(self._advance, config.graph, place)
         self.diverged: dict[str, str] = {}
         self.dead: dict[str, int] = {}
-        self.residuals = list(getattr(self.method, "residuals", []))
-        pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
-        self.scales = pairs if hasattr(self.method, "scales") else []
-        variance = ["variance_logits", "variance_weights"] if config.variance_every else []
-        layers = range(1, len(self.residuals) + 1)
+
+    @property
+    def residuals(self) -> list[Residual]:
+        """RELAX's networks r, one per layer; none for other estimators."""
+        return list(getattr(self.method, "residuals", []))
+
+    @property
+    def keys(self) -> dict[str, list]:
+        return {"lr": self.rates, "seed": self.seeds}
+
+    @property
+    def metrics(self) -> list[str]:
+        layers = range(1, self.vae.depth + 1)
+        variance = ["variance_logits", "variance_weights"] if self.config.variance_every else []
+        scales = [f"{what}_{k}" for k in layers for what in ("eta", "lambda")]
         residual = [f"{what}_{k}" for k in layers for what in ("r_rms", "r_share")]
-        self.metrics = ["train", "valid", "epoch", *variance, *self.scales, *residual]
+        return [
+            *("train", "valid", "epoch"),
+            *variance,
+            *(scales if hasattr(self.method, "scales") else []),
+            *(residual if self.residuals else []),
+        ]
 
     def labels(self) -> list[str]:
         """Names of the replicas, for messages."""
@@ -117,10 +132,6 @@ class Run:
 
     def _streams(self, purpose: int, place: torch.device) -> Streams:
         return Streams(self._stream_seeds(purpose), place, block=2**18)
-
-    @property
-    def vae(self) -> VAE:
-        return self.method.vae
 
     def step(self, step: int) -> None:
         """One training step: random numbers first, because the rest can be a CUDA graph."""
@@ -151,23 +162,11 @@ class Run:
         return x.repeat(len(self.rates), 1, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "vae": self.vae.state_dict(),
-            "method": self.method.state_dict(),
-            "trainer": self.trainer.state_dict(),
-            "batches": self.batches.state_dict(),
-            "noise": self.noise.state_dict(),
-            "running": self.running,
-            "diverged": self.diverged,
-            "dead": self.dead,
-        }
+        parts = {part: getattr(self, part).state_dict() for part in PARTS}
+        return parts | {"running": self.running, "diverged": self.diverged, "dead": self.dead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.vae.load_state_dict(state["vae"])
-        self.method.load_state_dict(state["method"])
-        self.trainer.load_state_dict(state["trainer"])
-        self.batches.load_state_dict(state["batches"])
-        self.noise.load_state_dict(state["noise"])
+        for part in PARTS:
+            getattr(self, part).load_state_dict(state[part])
         self.running.copy_(state["running"])
-        self.diverged = state["diverged"]
-        self.dead = state["dead"]
+        self.diverged, self.dead = state["diverged"], state["dead"]
