@@ -18,29 +18,17 @@ from relax.function import Function
 from relax.result import Estimate, Result, average, weigh
 from relax.sampling import SCHEMES, Scheme
 
-__all__ = ["ESTIMATORS", "Entry", "Estimate", "Estimator", "Result", "estimator", "get", "weigh"]
+__all__ = ["ESTIMATORS", "Entry", "Estimate", "Estimator", "Result", "estimator", "weigh"]
 
 
 class Estimator(Protocol):
     """What `@estimator` turns an equation into."""
 
     equation: Callable[..., Tensor | Result]
+    draw: Callable[..., Draw]  # (dist, *, samples, generator, coupled, noise)
+    noise: Callable[..., Noise]  # (dist, *, samples, generator, coupled)
 
     def __call__(self, f: Any, dist: Any, **settings: Any) -> Estimate: ...
-
-    def draw(
-        self,
-        dist: Any,
-        *,
-        samples: int = 1,
-        generator: RandomSource = None,
-        noise: Noise | None = None,
-        **coupled: bool,
-    ) -> Draw: ...
-
-    def noise(
-        self, dist: Any, *, samples: int = 1, generator: RandomSource = None, **coupled: bool
-    ) -> Noise: ...
 
 
 @dataclass(eq=False)
@@ -217,10 +205,3 @@ def accepting(dist: Distribution) -> str:
     """The names of the estimators that accept this distribution, for a message."""
     *names, last = sorted(name for name, entry in ESTIMATORS.items() if entry.accepts(dist))
     return f"{', '.join(names)} or {last}"
-
-
-def get(name: str) -> Entry:
-    """The entry of an estimator; a ValueError that lists the known ones otherwise."""
-    if name not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[name]

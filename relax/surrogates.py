@@ -1,8 +1,7 @@
 """Surrogates c_phi: small networks of z, the relaxed objective of REBAR, and their scales.
 
 Every surrogate is a callable c(z), z [..., *batch, *event] -> [..., *batch], and must accept
-leading axes, because z and z~ go through it together. It may also offer
-`value_and_grad(z) -> (c, dc/dz)`, both attached to phi, which saves the second derivative in z.
+leading axes, because z and z~ go through it together.
 """
 
 from __future__ import annotations
@@ -17,6 +16,11 @@ from torch import Tensor, nn
 from relax.distributions import Distribution
 from relax.replicas import ACTIVATIONS, MLP, Linear
 
+REFUSED = (
+    "{} evaluates f at relaxed inputs sigma(z / lambda) and differentiates it; {}. Use relax with "
+    "a surrogate of z for an f that cannot be relaxed"
+)
+
 
 class MLPSurrogate(nn.Module):
     """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
@@ -27,11 +31,10 @@ class MLPSurrogate(nn.Module):
         activation: "tanh", "relu" or "elu".
         lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
             z is an unbounded logit, so its scale matters more than the size of the network.
-        zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
-            REINFORCE; without it c starts as random noise of the size of its weights.
-        context: features of an input x on which c may depend as well: `c=net.given(x)` with x
-            [..., (R,) B, context]. With a wrapper such as DistributedDataParallel:
-            `c=lambda z: wrapper(z, x)`.
+        zero_scale: multiply the output by a learned scalar that starts at 0, so that RELAX starts
+            as REINFORCE and not with a random c.
+        context: features of an input x, [..., (R,) B, context], on which c may depend as well:
+            `c=net.given(x)`; through a wrapper for several GPUs `c=lambda z: wrapper(z, x)`.
         replicas: R networks side by side; `generator` one, or one per replica.
 
     Raises:
@@ -109,14 +112,12 @@ class MLPSurrogate(nn.Module):
 
     def _offset(self, x: Tensor | None, z: Tensor) -> Tensor | None:
         """What the context adds to the first layer."""
+        if x is not None and self.context is None:
+            raise ValueError("this mlp takes no context: make it by mlp(..., context=features)")
         if x is None and self.context is not None:
             raise ValueError("this mlp was made with a context x: use c=net.given(x)")
-        if x is None:
+        if x is None or self.context is None:
             return None
-        if self.context is None:
-            raise ValueError(
-                "this mlp takes no context: make it by mlp(..., context=features of x)"
-            )
         features, rows = self.context.weight.shape[-2], z.shape[max(0, z.ndim - x.ndim) : -1]
         fits = len(rows) == x.ndim - 1 and all(
             n in (1, rows_of_z) for n, rows_of_z in zip(x.shape[:-1], rows, strict=True)
@@ -213,11 +214,11 @@ def relaxed(
             z = z + shift  # sigma((z + shift) / lambda) = sigma(z / lambda + theta l / (l + 1))
         soft = dist.relaxed(z, temperature)
         try:
-            f_z = f(soft.clone() if soft.dtype == dist.dtype else soft.to(dist.dtype))
+            f_z = f(soft.to(dist.dtype, copy=True))
         except RuntimeError as error:
-            raise TypeError(_refused(name, f"it failed there: {error}")) from error
+            raise TypeError(REFUSED.format(name, f"it failed there: {error}")) from error
         if not (isinstance(f_z, Tensor) and f_z.requires_grad):
-            raise TypeError(_refused(name, "it carried no gradient there"))
+            raise TypeError(REFUSED.format(name, "it carried no gradient there"))
         return lift(eta, f_z, leading) * f_z
 
     return c
@@ -249,10 +250,3 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
 
 def _shaped(x: Tensor, shape: torch.Size) -> Tensor:
     return x if x.shape == shape else x.reshape(shape)
-
-
-def _refused(name: str, why: str) -> str:
-    return (
-        f"{name} evaluates f at relaxed inputs sigma(z / lambda) and differentiates it; {why}. "
-        f"Use relax with a surrogate of z for an f that cannot be relaxed"
-    )

@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.run import ranks
 from experiments.run.advice import CONFIGS, REGISTERED, one_line
-from experiments.run.errors import UserError, check, known, positive
+from experiments.run.errors import UserError, at_least, check, known, positive
 from experiments.run.terminal import unbreakable_output
 
 # Settings that change where and how a run is executed, never what it computes.
@@ -95,9 +95,7 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a UserError for an invalid value; families extend it."""
-        check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
-        check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
-        check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
+        at_least(1, seeds=self.seeds, threads=self.threads, processes=self.processes)
         positive(self.save_every, "save_every", zero=True)
         self.tracking.check(several=len(self.estimators) > 1)
         check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")

@@ -35,6 +35,12 @@ def known(name: str, names: Iterable[str], what: str) -> None:
     check(name in names, f"unknown {what} {name!r}; known: {', '.join(sorted(names))}")
 
 
+def at_least(minimum: int, **settings: int) -> None:
+    """Raise a UserError for the first setting that is below `minimum`."""
+    for name, value in settings.items():
+        check(value >= minimum, f"{name}={value}: at least {minimum} is needed")
+
+
 def positive(value: float, what: str, zero: bool = False) -> None:
     """Raise a UserError unless `value` is a finite number above 0 (or 0 itself with `zero`)."""
     fine = math.isfinite(value) and (value > 0 or (zero and value == 0))

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -80,6 +81,16 @@ def take_lock(file: IO, wait: bool) -> bool:
         return False
     except OSError as error:
         _warn_of_no_locks(error.strerror)
+    return True
+
+
+def wait_for_lock(file: IO, seconds: float) -> bool:
+    """Lock an open file; False if another process still holds the lock after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not take_lock(file, wait=False):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
     return True
 
 

@@ -17,14 +17,15 @@ import json
 import os
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from experiments.run.checkpoint import CHECKPOINTS, newest_usable, write_checkpoint
 from experiments.run.errors import Interrupted, UserError, check, in_one_line
-from experiments.run.files import disk_errors, take_lock, write_whole
+from experiments.run.files import disk_errors, wait_for_lock, write_whole
 from experiments.run.identity import differences, identity
-from experiments.run.signals import StopRequest
+from experiments.run.signals import StopRequest, handled_by
 
 RECORDS = ("metrics.csv", "media.jsonl")
 OURS = (*RECORDS, *CHECKPOINTS, "config.json", "summary.json", "wandb.json")
@@ -36,8 +37,7 @@ class RunFolder:
 
     Args:
         path: the folder; it is created.
-        config: plain values that decide what the run computes. A folder with another configuration
-            is refused.
+        config: plain values that decide what the run computes; a folder with others is refused.
         free: keys of config that may differ, such as the number of steps.
         fresh: delete the folder's earlier contents.
         every: seconds between checkpoints.
@@ -64,37 +64,29 @@ class RunFolder:
         self._target: int | None = None
         self._stop = StopRequest(str(self.path))
 
-    # ---- entering and leaving ----
-
     def __enter__(self) -> RunFolder:
-        with disk_errors(self.path, "make"):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "a+")
-        try:
+        with ExitStack() as stack:
+            with disk_errors(self.path, "make"):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock = stack.enter_context(open(self.path / "lock", "a+"))
             self._take_lock()
             self._clear()
             self._compare_config()
-        except BaseException:
-            self._lock.close()
-            raise
-        self._stop.__enter__()
+            stack.enter_context(handled_by(self._stop.receive))
+            self._leave = stack.pop_all().close  # releases the lock last
         self._entered = self._saved = time.monotonic()
         return self
 
     def __exit__(self, *exception) -> None:
-        self._stop.__exit__()
-        self._lock.close()  # releases the lock
+        self._leave()
 
     def _take_lock(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not take_lock(self._lock, wait=False):
-            if time.monotonic() > deadline:
-                self._lock.seek(0)
-                other = self._lock.read().strip() or "unknown"
-                raise UserError(
-                    f"{self.path}: process {other} works in this folder; wait or use tag=name"
-                )
-            time.sleep(0.05)
+        if not wait_for_lock(self._lock, PATIENCE):
+            self._lock.seek(0)
+            other = self._lock.read().strip() or "unknown"
+            raise UserError(
+                f"{self.path}: process {other} works in this folder; wait or use tag=name"
+            )
         with disk_errors(self.path, "write into"):
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
@@ -131,10 +123,11 @@ class RunFolder:
         file = self.path / "config.json"
         text = json.dumps(self.config, indent=1, sort_keys=True) + "\n"
         if not file.exists() or file.read_text() != text:
-            with disk_errors(file, "write"):
-                write_whole(file, text.encode())
+            self._write(file, text)
 
-    # ---- a run from start to end ----
+    def _write(self, file: Path, text: str) -> None:
+        with disk_errors(file, "write"):
+            write_whole(file, text.encode())
 
     def finished(self, steps: int) -> bool:
         """Whether the run is complete. UserError: it already has more steps than that."""
@@ -253,8 +246,7 @@ class RunFolder:
     def done(self, summary: dict[str, Any]) -> None:
         """Mark the run finished, with its summary. Tracker.finish() calls this."""
         text = json.dumps({"step": self.step, **summary}, indent=1) + "\n"
-        with disk_errors(self.path / "summary.json", "write"):
-            write_whole(self.path / "summary.json", text.encode())
+        self._write(self.path / "summary.json", text)
 
     def summary(self) -> dict[str, Any]:
         """The summary of the finished run."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from experiments.run.errors import Interrupted
@@ -17,29 +19,27 @@ def stop_signals() -> list[signal.Signals]:
     return signals
 
 
+@contextmanager
+def handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Call `handler(number, frame)` for stop signals inside the block (main thread only)."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, handler) for n in stop_signals()} if in_main else {}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
 class StopRequest:
-    """Inside the `with` block, `received` is the first stop signal that came, or None.
+    """`received` is the first stop signal that came, or None; the second raises Interrupted."""
 
-    name: of the run, for the message of the exception that the second signal raises.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, run: str) -> None:
+        self.run = run  # its name, for the message
         self.received: signal.Signals | None = None
-        self._handlers: dict[int, Any] = {}
 
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in stop_signals():
-                self._handlers[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _receive(self, number: int, frame) -> None:
+    def receive(self, number: int, frame: Any) -> None:
         if self.received is None:
             self.received = signal.Signals(number)
         elif number != signal.SIGHUP:  # which a closing terminal sends twice
-            raise Interrupted(f"{self.name}: left at once; repeat the command to resume", number)
+            raise Interrupted(f"{self.run}: left at once; repeat the command to resume", number)

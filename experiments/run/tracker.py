@@ -35,8 +35,7 @@ class Tracker:
 
     Args:
         folder: the run folder.
-        keys: what identifies the replicas, such as {"seed": [0, 1], "lr": [.1, .1]}: columns of
-            equal length, one entry per replica.
+        keys: what identifies the replicas, one entry each: {"seed": [0, 1], "lr": [.1, .1]}.
         metrics: the names that log() accepts, in the order of the columns of metrics.csv.
         steps: the length of the run, for the progress line.
         tracking, group, job_type, name: of the W&B runs, whose files are below `runs`.
@@ -95,8 +94,6 @@ class Tracker:
     def __exit__(self, *exception) -> None:
         self._progress.leave()
         self._mirror.close(*exception)
-
-    # ---- logging ----
 
     def log(self, step: int, values: dict[str, Any]) -> None:
         """Record one value per replica, [replicas], or one for all of them.
@@ -196,8 +193,6 @@ class Tracker:
         media = self.folder.path / "media.jsonl"
         for line in media.read_text().splitlines() if media.exists() else []:
             self._mirror.media(json.loads(line))
-
-    # ---- progress ----
 
     def progress(self, step: int) -> None:
         """Update the progress line. Cheap enough for every step."""

@@ -138,17 +138,17 @@ class Mirror:
             raise ValueError(f"{len(self.labels)} runs at once; use rows='quantiles'")
         memory = self._remembered(mode)
         self._wandb = wandb
+        folder = wandb_folder(self.root).parent
+        folder.mkdir(parents=True, exist_ok=True)
         for label, id_ in zip(self.labels, memory["ids"], strict=True):
-            self._open_run(mode, label, id_)
+            self._open_run(mode, label, id_, folder)
         memory["dirs"] = [str(Path(run.dir).parent) for run in self.runs]
         memory |= {"project": self.project, "entity": self.entity, "group": self.group}
         self.where = self._where(mode, memory["ids"])
         memory["address"] = self.runs[0].project_url if mode == "online" else None
         write_whole(self.folder.path / "wandb.json", (json.dumps(memory) + "\n").encode())
 
-    def _open_run(self, mode: str, label: str, id_: str) -> None:
-        folder = wandb_folder(self.root).parent
-        folder.mkdir(parents=True, exist_ok=True)
+    def _open_run(self, mode: str, label: str, id_: str, folder: Path) -> None:
         run = self._wandb.init(
             project=self.project,
             entity=self.entity,
@@ -164,8 +164,7 @@ class Mirror:
             settings=self._wandb.Settings(**QUIET),
         )
         self._stack.enter_context(run)
-        # Our own step: W&B's restarts at 0 in a resumed run.
-        run.define_metric("step")
+        run.define_metric("step")  # our own: W&B's restarts at 0 in a resumed run
         run.define_metric("*", step_metric="step")
         self.runs.append(run)
         self.last.append(int(run.summary.get("step", -1)) if run.resumed else -1)

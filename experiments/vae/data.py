@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.run.errors import UserError
+from experiments.run.errors import check, known
 from experiments.vae import mnist, omniglot
 from experiments.vae.files import Missing
 from experiments.vae.images import Images, split
@@ -17,13 +17,10 @@ BINARIZATIONS = ("static", "dynamic", "larochelle")
 
 def load(name: str, root: str | Path = "data", binarization: str = "static") -> Images:
     """A data set by name. UserError: unknown name or binarization, missing or damaged files."""
-    if binarization not in BINARIZATIONS:
-        raise UserError(f"binarization={binarization}: known are {', '.join(BINARIZATIONS)}")
-    if name not in MAKERS:
-        raise UserError(f"data={name}: known are {', '.join(MAKERS)}")
+    known(binarization, BINARIZATIONS, "data.binarization")
+    known(name, MAKERS, "data set")
     if binarization == "larochelle":
-        if name != "mnist":
-            raise UserError(f"binarization=larochelle exists for mnist only, not for {name}")
+        check(name == "mnist", f"data.binarization=larochelle is for mnist only, not for {name}")
         return mnist.larochelle(root)
     return MAKERS[name](root, binarization)
 

@@ -56,29 +56,35 @@ def summary_rows(
     The numbers of the test set are given for the rate with the best validation ELBO alone.
     """
     curves = pd.DataFrame(table)
-    last = curves[curves["step"] == curves["step"].max()]
     keys = ("seed", "lr", "valid", "test", "valid_iwae", "test_iwae")
     final = pd.DataFrame({key: summary[key] for key in keys if key in summary})
     scores = {lr: valid.to_numpy().mean() for lr, valid in final.groupby("lr")["valid"]}
     chosen = best_setting(scores)  # to_numpy: a mean by pandas would skip a diverged seed
     rows = []
     for lr, of_rate in final.groupby("lr", sort=False):
-        here, at_end = (rows_of[np.isclose(rows_of["lr"], lr)] for rows_of in (curves, last))
-        found: dict[str, Any] = {"estimator": name, "lr": f"{lr:g}", "seeds": len(of_rate)}
-        found |= {"steps": int(curves["step"].max()), **spread("train", at_end["train"])}
-        for split in ("valid", "test"):
-            if split == "valid" or lr == chosen:
-                found |= spread(split, of_rate[split])
-                if f"{split}_iwae" in of_rate:
-                    found[f"{split}_iwae"] = np.mean(of_rate[f"{split}_iwae"].to_numpy())
-        curve = here["valid"].to_numpy().reshape(-1, len(of_rate)).mean(1)
-        found["valid_best"] = np.nanmin(curve, initial=np.inf)
-        for what in ("variance_logits", "variance_weights"):
-            if what in at_end:
-                found[f"log_{what}"] = np.log(at_end[what].to_numpy()).mean()
-        found |= {"seconds": summary["seconds"], "device": summary.get("device")}
-        rows.append(tuple(text(found.get(key)) for key in SUMMARY))
+        curve = curves[np.isclose(curves["lr"], lr)]
+        row = {"estimator": name, "lr": f"{lr:g}", **summary_row(curve, of_rate, lr == chosen)}
+        row |= {"seconds": summary["seconds"], "device": summary.get("device")}
+        rows.append(tuple(text(row.get(key)) for key in SUMMARY))
     return rows
+
+
+def summary_row(curve: pd.DataFrame, final: pd.DataFrame, with_test: bool) -> dict[str, Any]:
+    """The numbers of one learning rate, from its rows of metrics.csv and its final measurements."""
+    at_end = curve[curve["step"] == curve["step"].max()]
+    row: dict[str, Any] = {"seeds": len(final), "steps": int(curve["step"].max())}
+    row |= spread("train", at_end["train"]) | spread("valid", final["valid"])
+    means = curve["valid"].to_numpy().reshape(-1, len(final)).mean(1)
+    row["valid_best"] = np.nanmin(means, initial=np.inf)
+    if with_test:
+        row |= spread("test", final["test"])
+    for bound in ("valid_iwae", "test_iwae") if with_test else ("valid_iwae",):
+        if bound in final:
+            row[bound] = np.mean(final[bound].to_numpy())
+    for what in ("variance_logits", "variance_weights"):
+        if what in at_end:
+            row[f"log_{what}"] = np.log(at_end[what].to_numpy()).mean()
+    return row
 
 
 def spread(name: str, values: pd.Series) -> dict[str, float]:

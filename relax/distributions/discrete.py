@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from itertools import product
 from typing import Self
 
@@ -65,3 +66,35 @@ class Discrete(Distribution):
         index = torch.tensor(list(product(range(len(values)), repeat=math.prod(event))))
         outcomes = values[index].reshape(count, *(1,) * len(batch), *event, *values.shape[1:])
         return outcomes.expand(count, *batch, *event, *values.shape[1:])
+
+
+class Logits(Discrete):
+    """A discrete distribution that is given by its logits or by its probabilities."""
+
+    def __init__(
+        self,
+        logits: Tensor | None = None,
+        *,
+        probs: Tensor | None = None,
+        event_ndim: int = 1,
+        replicas: int = 0,
+        masked: bool | None = None,
+        validate: bool = True,
+    ) -> None:
+        if probs is not None and logits is None:
+            logits = self.logits_of(probs, validate)
+        elif logits is None or probs is not None:
+            raise ValueError(f"{type(self).__name__} takes either logits or probs")
+        super().__init__(
+            logits, event_ndim=event_ndim, replicas=replicas, masked=masked, validate=validate
+        )
+        if validate and self.mask is not None:
+            self.check_mask(self.mask)
+
+    def check_mask(self, mask: Tensor) -> None:
+        """Raise ValueError where infinite logits leave no outcome."""
+
+    @staticmethod
+    @abstractmethod
+    def logits_of(probs: Tensor, validate: bool) -> Tensor:
+        """The logits of these probabilities, finite also where one is 0."""
