@@ -24,7 +24,6 @@ BASE = {
     "rl": ["preset=rl/smoke", "env=cartpole", "estimator=[a2c]", "frames=100", "clip=false"],
 }
 
-
 SCHEMA = {"toy": Toy, "vae": Vae, "rl": Rl}
 
 

@@ -11,9 +11,7 @@ from tests.quadrature import gauss_legendre
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-
 DERIVED = ("score", "score_z", "vjp_z", "vjp_z_tilde", "vjp_mean")
-
 
 BUILT_IN = ("bernoulli", "categorical", "categoricals", "normal")
 

@@ -23,7 +23,6 @@ from tests.quadrature import gauss_legendre, mean_over_tuples
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-
 LOGITS = (-3.0, -0.7, 0.0, 1.4)
 
 

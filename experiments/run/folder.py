@@ -44,7 +44,6 @@ class RunFolder:
 
     Attributes:
         step: of the newest checkpoint.
-        loaded: load() has been called.
     """
 
     def __init__(
@@ -58,8 +57,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = json.loads(json.dumps(config))
         self.free, self.fresh, self.every = free, fresh, every
-        self.step = 0
-        self.loaded = False
+        self.step, self.loaded = 0, False
         self.seconds = 0.0  # wall time of earlier processes
         self._target: int | None = None
         self._stop = StopRequest(str(self.path))
@@ -116,7 +114,7 @@ class RunFolder:
         check(
             not different,
             f"{self.path} holds a run with other settings ({'; '.join(different)}); give "
-            "this one a name of its own (tag=name) or throw the old one away (fresh=true)",
+            "this one a name of its own (tag=name) or delete the old one (fresh=true)",
         )
 
     def _write_config(self) -> None:
@@ -144,7 +142,7 @@ class RunFolder:
         check(
             steps is None or done <= steps,
             f"{self.path} already has {done} steps and {steps} are asked for; give the shorter run "
-            "a name of its own (tag=name) or throw the old one away (fresh=true)",
+            "a name of its own (tag=name) or delete the old one (fresh=true)",
         )
 
     def load(self) -> dict[str, Any] | None:
@@ -163,11 +161,7 @@ class RunFolder:
         return None if payload is None else payload["state"]
 
     def restore(self, run) -> bool:
-        """Load the newest checkpoint into `run`, which has load_state_dict(); False without one.
-
-        Raises:
-            UserError: the state is that of another version of the program.
-        """
+        """Load the newest checkpoint into `run`; False without one. UserError: it does not fit."""
         state = self.load()
         if state is None:
             return False
@@ -184,19 +178,19 @@ class RunFolder:
         """Raise ValueError where a checkpoint does not fit this folder."""
         if payload["config"] != identity(self.config, self.free):
             raise ValueError("it belongs to a run with other settings")
+        sizes = self._record_sizes()
         for name, length in payload["records"].items():
-            if length and not (self.path / name).exists():
-                raise ValueError(f"{name} is gone")
-            if length and (self.path / name).stat().st_size < length:
-                raise ValueError(f"{name} is shorter than it was then")
+            if sizes.get(name, 0) < length:
+                raise ValueError(f"{name} is missing or shorter than it was then")
 
     def _truncate(self, lengths: dict[str, int]) -> None:
-        for file in self._records():
-            with disk_errors(file, "write"):
-                os.truncate(file, lengths.get(file.name, 0))
+        for name in self._record_sizes():
+            with disk_errors(self.path / name, "write"):
+                os.truncate(self.path / name, lengths.get(name, 0))
 
-    def _records(self) -> list[Path]:
-        return [self.path / name for name in RECORDS if (self.path / name).exists()]
+    def _record_sizes(self) -> dict[str, int]:
+        files = [self.path / name for name in RECORDS]
+        return {file.name: file.stat().st_size for file in files if file.exists()}
 
     @property
     def due(self) -> bool:
@@ -219,7 +213,7 @@ class RunFolder:
             "step": step,
             "seconds": self.elapsed,
             "config": identity(self.config, self.free),
-            "records": {file.name: file.stat().st_size for file in self._records()},
+            "records": self._record_sizes(),
             "state": state,
         }
         with self._saving():

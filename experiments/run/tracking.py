@@ -113,10 +113,9 @@ class Mirror:
         self.project = tracking.project or os.environ.get("WANDB_PROJECT") or "relax"
         self.entity = tracking.entity or os.environ.get("WANDB_ENTITY")
         self.runs: list[Any] = []
-        self.where = ""
         self.last: list[int] = []
+        self.where, self._reported = "", False
         self._stack = ExitStack()
-        self._reported = False
 
     def open(self) -> None:
         mode = wandb_mode(self.tracking)
