@@ -11,7 +11,6 @@ from experiments.run.accelerate import COMPILE, compiles
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import UserError, check, known, positive
 
-
 WORTHWHILE = 5_000  # updates from which torch.compile has paid, on a CPU
 
 

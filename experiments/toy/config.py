@@ -11,7 +11,6 @@ from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
 from experiments.toy.methods import SETTINGS
 
-
 WORTHWHILE = 80_000  # steps from which torch.compile has paid, on a CPU
 
 

@@ -29,7 +29,7 @@ SHOWN = 12  # seeds whose curves are kept one by one
 
 def train(config: Toy) -> None:
     """Train phi at theta = .5 and keep c(z(u)) after each of config.snapshots steps."""
-    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples", "compile")
+    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples")
     both = {name: asdict(config.settings_of(name)) for name in ESTIMATORS}
     deciding = settings(config, NAME, both, without=unused)
     path, steps = run_path(config, "toy", config.case, NAME), max(config.snapshots)

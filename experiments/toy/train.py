@@ -13,9 +13,9 @@ from torch import Tensor
 import relax as rx
 from experiments.run import ranks
 from experiments.run.accelerate import graphed
-from experiments.run.config import device, run_path, settings
+from experiments.run.config import device, settings
 from experiments.run.files import read_table
-from experiments.run.folder import RunFolder
+from experiments.run.job import Job, steps_left
 from experiments.run.tracker import Tracker, now_and_then
 from experiments.toy.config import Toy
 from experiments.toy.fast import Fast
@@ -31,44 +31,35 @@ BLOCK = 4000  # random numbers per seed that are drawn at a time, a multiple of 
 
 def train(config: Toy, name: str, bar: bool = True) -> None:
     """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
-    path = ranks.shard(run_path(config, "toy", config.case, name))
     seeds = ranks.mine(seeds_of(config, name))
     if not seeds:
         return
-    unused = ("snapshots", "compile")
-    deciding = settings(config, name, config.settings_of(name), without=unused)
-    with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
+    job = Job(config, "toy", config.case, name)
+    deciding = settings(config, name, config.settings_of(name), without=("snapshots",))
+    with job.folder(deciding) as folder:
         if folder.finished(config.steps):
-            print(f"{path}: finished before, {config.steps} steps", flush=True)
+            print(f"{folder.path}: finished before, {config.steps} steps", flush=True)
             return
         run = Run(config, name, seeds)
         folder.restore(run)
-        with Tracker(
-            folder,
-            keys={"seed": seeds},
-            metrics=run.metrics,
-            steps=config.steps,
-            tracking=config.tracking,
-            group=f"toy-{config.preset}-{config.case}",
-            job_type=name,
-            name=f"toy-{config.case}-{path.name}",
-            runs=config.runs,
-            bar=bar,
-        ) as tracker:
-            for step in range(folder.step + run.stride, config.steps + 1, run.stride):
+        with job.tracker(folder, run, config.steps, bar=bar) as tracker:
+            for step in steps_left(run, folder, tracker, run.stride, AHEAD):
                 run.steps()
-                if step % config.log_every == 0:
-                    tracker.log(step, run.readings())
-                if run.noisy and step % config.variance_every == 0:
-                    draws = run.draws()
-                    tracker.log(step, {"log_variance": log_variance(draws)})
-                    if now_and_then(step // config.variance_every):
-                        tracker.histogram("gradient", draws, step)
-                tracker.progress(step)
-                if (folder.due and step % AHEAD == 0) or step == config.steps:
-                    folder.save(step, run.state_dict(), tracker)
-            summary = summarise(read_table(path / "metrics.csv"))
+                measure(run, step, tracker)
+            summary = summarise(read_table(folder.path / "metrics.csv"))
             tracker.finish(asdict(summary), headline(summary))
+
+
+def measure(run: Run, step: int, tracker: Tracker) -> None:
+    """Log what is due after a step."""
+    config = run.config
+    if step % config.log_every == 0:
+        tracker.log(step, run.readings())
+    if run.noisy and step % config.variance_every == 0:
+        draws = run.draws()
+        tracker.log(step, {"log_variance": log_variance(draws)})
+        if now_and_then(step // config.variance_every):
+            tracker.histogram("gradient", draws, step)
 
 
 def seeds_of(config: Toy, name: str) -> range:
@@ -87,7 +78,7 @@ class Run:
         self.config = config
         self.noisy = name != "exact"
         seeds = seeds_of(config, name) if seeds is None else seeds
-        self.replicas = len(seeds)
+        self.keys = {"seed": list(seeds)}
         on = device(config.device)
 
         def streams(purpose: int) -> list[int]:
@@ -95,7 +86,7 @@ class Run:
 
         self.noise = rx.replicas.Streams(streams(TRAINING), on, block=BLOCK)
         self.measuring = rx.replicas.Streams(streams(MEASURING), on)
-        self.logit = torch.nn.Parameter(torch.zeros(self.replicas, 1, 1, device=on))
+        self.logit = torch.nn.Parameter(torch.zeros(len(seeds), 1, 1, device=on))
         self.method = build(name, config.settings_of(name), streams(WEIGHTS), on)
         self.phi = list(self.method.phi.parameters())
         self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}

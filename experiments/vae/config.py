@@ -7,12 +7,11 @@ from typing import Any
 
 from experiments.run.accelerate import COMPILE, GRAPH, compiles
 from experiments.run.config import Experiment, overlay
-from experiments.run.errors import check, known, positive
+from experiments.run.errors import at_least, check, known, positive
 from experiments.vae import data
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS
 from experiments.vae.settings import RESIDUAL_INPUTS, Rebar, Relax
-
 
 WORTHWHILE = 15_000  # steps from which torch.compile has paid, on a CPU
 
@@ -56,10 +55,10 @@ class Vae(Experiment):
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, ESTIMATORS, "estimator of the VAE")
-        check(self.steps is None or self.steps >= 1, f"steps={self.steps}: at least 1 is needed")
-        for what in ("latents", "hidden", "batch", "epochs", "evaluate_every"):
-            check(getattr(self, what) >= 1, f"{what}={getattr(self, what)}: at least 1 is needed")
-        check(self.variance_samples >= 2, f"variance_samples={self.variance_samples}: 2 or more")
+        at_least(1, latents=self.latents, hidden=self.hidden, batch=self.batch)
+        at_least(1, epochs=self.epochs, evaluate_every=self.evaluate_every)
+        at_least(1, steps=1 if self.steps is None else self.steps)
+        at_least(2, variance_samples=self.variance_samples)
         check(self.lr, "lr=[]: at least one learning rate is needed")
         for lr in self.lr:
             positive(lr, "lr")

@@ -46,7 +46,7 @@ class Linear(nn.Module):
     Args:
         features_in, features_out: of x and of the result.
         replicas: R; 0 means that there is no replica axis.
-        init: makes one replica's weight, (in, out, generator) -> [in, out]; "glorot" or "zeros".
+        init: makes one replica's weight, (in, out, generator) -> [in, out].
         generator: one torch.Generator, or one per replica, which makes a replica's weights the same
             however many replicas there are.
 
@@ -59,14 +59,10 @@ class Linear(nn.Module):
         features_in: int,
         features_out: int,
         replicas: int = 0,
-        init: Init | str = glorot,
+        init: Init = glorot,
         generator: Generators = None,
     ) -> None:
         super().__init__()
-        if isinstance(init, str):
-            if init not in ("glorot", "zeros"):
-                raise ValueError(f"init must be 'glorot' or 'zeros', got {init!r}")
-            init = {"glorot": glorot, "zeros": zeros}[init]
         if generator is None or isinstance(generator, torch.Generator):
             generators = [generator] * max(replicas, 1)
         else:
