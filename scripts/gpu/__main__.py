@@ -1,8 +1,8 @@
 """The GPU's tests, benchmark and long runs: python -m scripts.gpu --minutes 60 (make gpu)
 
 The steps run in order and each writes its results, so that an interruption loses only the rest.
-The same command resumes. Needs PyTorch, NumPy, SciPy, scikit-learn, pytest and Hydra, but neither
-W&B nor gymnasium. Results: tests.txt, bench.csv and runs.tar.gz under --out.
+The same command resumes. Tests and runs need neither W&B nor gymnasium. Results: tests.txt and
+runs.tar.gz under --out, and results/bench.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from scripts.gpu import bench
 from scripts.gpu.jobs import JOBS
 from scripts.gpu.runs import run_all
 
@@ -28,7 +27,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="total time")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder of the results")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
-    parser.add_argument("--rows", type=int, help="only the first rows of the benchmark")
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=DEFAULT_JOBS, metavar="LIST")
     parser.add_argument("--workers", type=int, default=2, help="runs side by side")
     arguments = parser.parse_args()
@@ -40,9 +38,7 @@ def main() -> None:
     if "tests" in arguments.steps:
         run_tests(arguments.out / "tests.txt")
     if "bench" in arguments.steps:
-        file = arguments.out / "bench.csv"
-        bench.measure(bench.plan()[: arguments.rows], device, file, deadline)
-        print(*bench.ratios(file), sep="\n", flush=True)
+        subprocess.run([sys.executable, "-m", "scripts.bench", "--device", device.type])
     if "runs" in arguments.steps:
         jobs = [job for name in arguments.jobs for job in JOBS[name]]
         archive = arguments.out / "runs.tar.gz"

@@ -9,7 +9,6 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from experiments.run.progress import duration
 from experiments.vae import data
 from experiments.vae.config import Data, Vae
 from experiments.vae.train import Run, train
-from scripts.gpu.bench import seconds_per_step, synchronize
 
 RECORDS = ("config.json", "metrics.csv", "summary.json")
 WORTHWHILE = 0.3  # start a run if there is time for at least this share of it
 SET_UP = 10.0  # seconds before a run's first step
+MEASURED = 20  # steps from which the time of a run is estimated
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,20 @@ def estimate(config: Vae, name: str, images: data.Images) -> float:
 
     Compiled steps are faster, but compiling takes longer than this estimate.
     """
-    run, place = Run(replace(config, compile=False), name, images), device(config.device)
-    for step in range(1, 7):
-        run.step(step)
-    synchronize(place)
-    numbers = count(7)
-    step = seconds_per_step(lambda: run.step(next(numbers)), place)
+    run = Run(replace(config, compile=False), name, images)
+    advance(run, range(1, MEASURED))  # the first steps load libraries
+    begin = time.perf_counter()
+    advance(run, range(MEASURED, 2 * MEASURED))
+    step = (time.perf_counter() - begin) / MEASURED
     steps = config.total_steps(len(images.train)) + getattr(run.method.settings, "warm_up", 0)
     return SET_UP + 1.15 * steps * step
+
+
+def advance(run: Run, steps: range) -> None:
+    for step in steps:
+        run.step(step)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def pack(root: Path, archive: Path) -> None:
