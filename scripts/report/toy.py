@@ -63,7 +63,7 @@ def noise(results: Results) -> Claim:
     cells = []
     for name, run in toy_runs(results, T, ("reinforce", "rebar")).items():
         ours = mean(run.signal) if has_variance(run) else None
-        cells.append(Cell(label(name), "stated", ours, below=1.0, digits=4, full=full(run)))
+        cells.append(Cell(label(name), "no number", ours, below=1.0, digits=4, full=full(run)))
     text = "The size of the true gradient over the standard deviation of a single-sample estimate."
     return Claim("The noise outweighs the signal for REINFORCE and REBAR", text, cells)
 

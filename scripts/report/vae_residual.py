@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from scripts.intervals import Interval, paired
-from scripts.report.vae import compare, gap, paper_curves, paper_gap, shared_epochs
+from scripts.report.vae import LONG_RATES, PAIR, paper_gap
 from scripts.results import NOT_RUN, Results, number
-from scripts.runs import VaeRun, run_at_rate
+from scripts.runs import VaeRun, compare, gap, run_at_rate, shared_epochs
 from scripts.style import case_title
 
 PLACES = (  # preset, case, learning rates
-    ("long", "mnist-linear1", (1e-3, 5e-4)),
+    ("long", "mnist-linear1", LONG_RATES["mnist-linear1"]),
     ("long-rates", "mnist-linear1", (5e-3, 1e-4, 5e-5)),
-    ("long", "mnist-linear2", (1e-3, 5e-4)),
-    ("long", "mnist-nonlinear", (5e-4,)),
+    ("long", "mnist-linear2", LONG_RATES["mnist-linear2"]),
+    ("long", "mnist-nonlinear", LONG_RATES["mnist-nonlinear"]),
 )
 SETTINGS = {  # tag -> what differs from the default: inputs z and x, 2 layers, factor 1, no decay
     "decay0": "the default",
@@ -35,7 +35,7 @@ def text(interval: Interval | None) -> str:
 
 def single_run_spread(results: Results) -> str:
     """The standard deviation over seeds of REBAR minus RELAX at the end of training."""
-    pair = [run_at_rate(results, *PLACES[0][:2], name, 1e-3) for name in ("rebar", "relax")]
+    pair = [run_at_rate(results, *PLACES[0][:2], name, 1e-3) for name in PAIR]
     if not all(pair):
         return NOT_RUN
     rebar, relax = (run.at("train", shared_epochs(*pair)) for run in pair)
@@ -49,9 +49,9 @@ def by_case(results: Results) -> list[dict]:
 
 
 def case_row(results: Results, preset: str, case: str, rate: float) -> dict:
-    pair = [run_at_rate(results, preset, case, name, rate) for name in ("rebar", "relax")]
+    pair = [run_at_rate(results, preset, case, name, rate) for name in PAIR]
     epoch, training = gap(*pair, "train")
-    paper = paper_gap(case, *paper_curves(results, case, "train", epoch))
+    paper = paper_gap(results, case, "train", epoch)
     return {
         "case": case_title(case),
         "rate": f"{rate:g}",
