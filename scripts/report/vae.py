@@ -38,9 +38,7 @@ def command(preset: str, case: str) -> str:
     words += ["data=omniglot"] if data == "omniglot" else []
     if preset == "long":
         rates = ",".join(f"{rate:g}" for rate in LONG_RATES[case])
-        words += ["seeds=8", "'estimator=[rebar,relax]'", f"'lr=[{rates}]'"]
-    if preset.endswith("rates"):
-        words += ["'estimator=[rebar,relax]'"]
+        words += ["seeds=8", f"'lr=[{rates}]'"]
     return " ".join(words)
 
 

@@ -16,17 +16,34 @@ PLACES = (  # preset, case, learning rates
     ("long", "mnist-linear2", LONG_RATES["mnist-linear2"]),
     ("long", "mnist-nonlinear", LONG_RATES["mnist-nonlinear"]),
 )
-SETTINGS = {  # tag -> what differs from the default: inputs z and x, 2 layers, factor 1, no decay
-    "decay0": "the default",
-    "depth4": "4 layers",
-    "factor10": "rate of phi 10 times the model's",
-    "sigma": "sees 2 sigma(z/lambda) - 1 in place of z",
-    "no-x": "does not see x",
-    "baseline": "does not see z: a learned baseline",
-    "decay1e-07": "weight decay 1e-7",
-    "decay1e-05": "weight decay 1e-5",
-    "decay0.001": "weight decay .001, as published",
+RUNS = ("residual", "mnist-linear1")
+SETTINGS = {  # tag -> override of the default: inputs z and x, 2 layers, factor 1, no decay
+    "decay0": "",
+    "depth4": "depth=4",
+    "factor10": "lr_factor=10",
+    "sigma": "inputs=[sigma,x]",
+    "no-x": "inputs=[z]",
+    "baseline": "inputs=[x]",
+    "decay1e-07": "weight_decay=1e-7",
+    "decay1e-05": "weight_decay=1e-5",
+    "decay0.001": "weight_decay=1e-3",
 }
+NOTES = {  # tag -> what its override means
+    "sigma": "2 sigma(z/lambda) - 1 instead of z",
+    "baseline": "without z: a learned baseline",
+    "decay0.001": "as published",
+}
+
+
+def commands() -> list[str]:
+    """The runs of REBAR and of every setting of r."""
+    runs = [("rebar", "reference", ""), *(("relax", *setting) for setting in SETTINGS.items())]
+    return [command(*run) for run in runs]
+
+
+def command(name: str, tag: str, override: str) -> str:
+    words = f"python -m experiments.vae preset=vae/residual 'estimator=[{name}]' tag={tag}"
+    return f"{words} 'estimators.{name}.{override}'" if override else words
 
 
 def text(interval: Interval | None) -> str:
@@ -35,7 +52,7 @@ def text(interval: Interval | None) -> str:
 
 def single_run_spread(results: Results) -> str:
     """The standard deviation over seeds of REBAR minus RELAX at the end of training."""
-    pair = [run_at_rate(results, *PLACES[0][:2], name, 1e-3) for name in PAIR]
+    pair = [run_at_rate(results, "long", "mnist-linear1", name, 1e-3) for name in PAIR]
     if not all(pair):
         return NOT_RUN
     rebar, relax = (run.at("train", shared_epochs(*pair)) for run in pair)
@@ -103,19 +120,17 @@ def warm_up(results: Results) -> list[dict]:
     return rows
 
 
-RUNS = ("residual", "mnist-linear1")
-
-
 def settings(results: Results) -> list[dict]:
     """Every setting of r against REBAR on the same seeds."""
     rows = []
     reference = run_at_rate(results, *RUNS, "rebar-reference", 1e-3)
-    for tag, description in SETTINGS.items():
+    for tag, override in SETTINGS.items():
         run = run_at_rate(results, *RUNS, f"relax-{tag}", 1e-3)
         epoch, training = gap(reference, run, "train")
+        note = f" ({NOTES[tag]})" if tag in NOTES else ""
         rows.append(
             {
-                "r": description,
+                "r": f"`{override}`{note}" if override else "the default",
                 "epoch": number(epoch, 0),
                 "training": text(training),
                 "validation": text(gap(reference, run, "valid")[1]),
