@@ -1,7 +1,7 @@
 """The VAE's comparisons beyond the paper's runs, from small results written by hand."""
 
 from scripts.report import vae, vae_comparisons, vae_tables
-from scripts.results import NOT_RUN, Results
+from scripts.results import NOT_RUN, Results, markdown
 from tests.drawn import write
 
 SEEDS = (0, 1, 2)
@@ -51,8 +51,7 @@ def test_overfitting_is_what_validation_loses_after_its_best_epoch(tmp_path):
     results = Results(tmp_path)
     rebar, relax, gap = vae_comparisons.overfitting(results, "omniglot_small-nonlinear")
     assert rebar["estimator"] == "REBAR, rate 0.001, 3 seeds, 3 epochs"
-    assert relax["training, best epoch"].startswith("107.00 ± 0.58")
-    assert relax["validation, best epoch"].startswith("113.00")
+    assert relax["validation, best epoch"].startswith("113.00 ± 0.58")
     assert gap["training, end"] == "10.00 [10.00, 10.00]"
     assert gap[vae_comparisons.LOST] == "-5.00 [-5.00, -5.00]"
     assert vae_comparisons.overfits_more(results) == "5.00 [5.00, 5.00]"
@@ -76,5 +75,4 @@ def test_omniglot_small_is_never_compared_with_the_paper_s_omniglot(tmp_path):
 def test_a_case_without_runs_is_not_run(tmp_path):
     results = Results(tmp_path)
     assert vae_comparisons.overfits_more(results) == NOT_RUN
-    for row in vae_comparisons.overfitting(results, "omniglot_small-linear1"):
-        assert set(list(row.values())[1:]) == {NOT_RUN}
+    assert markdown(vae_comparisons.overfitting(results, "omniglot_small-linear1")) == "not run\n"

@@ -12,7 +12,6 @@ from scripts.results import (
     NOT_RUN,
     Results,
     config,
-    estimators,
     mean_and_error,
     number,
     plus_minus,
@@ -81,13 +80,11 @@ def grid_row(results: Results, env: str, name: str) -> dict:
 
 def solve_table(results: Results, preset: str = "paper") -> list[dict]:
     """The paper's table of times to solve."""
-    rows = []
-    for env in LENGTHS:
-        place = f"rl/{preset}/{env}"
-        summary = {row["estimator"] for row in results.rows(f"{place}/summary.csv")}
-        others = {*estimators(results.root / place, ()), *summary} - set(usual(env))
-        rows += [solve_row(results, preset, env, name) for name in (*usual(env), *sorted(others))]
-    return rows
+    return [
+        solve_row(results, preset, env, name)
+        for env in LENGTHS
+        for name in results.names(f"rl/{preset}/{env}", usual(env))
+    ]
 
 
 def solve_row(results: Results, preset: str, env: str, name: str) -> dict:

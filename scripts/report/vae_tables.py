@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scripts.report.vae import MNIST, PAIR, PAPER_CASES, SHORT, TABLE_1, command, paper_at
-from scripts.results import NOT_RUN, Results, config, estimators, number, plus_minus, took
+from scripts.results import NOT_RUN, Results, config, number, plus_minus, took
 from scripts.runs import VaeRun, best_run, vae_runs
 from scripts.style import case_title, label
 
@@ -30,11 +30,10 @@ def usual(preset: str) -> list[str]:
 
 def runs_table(results: Results, preset: str, case: str) -> list[dict]:
     """Every estimator of a case at each of its learning rates, beside the paper's curves."""
-    folder = results.root / "vae" / preset / case
-    summary = {row["estimator"] for row in results.rows(f"vae/{preset}/{case}/summary.csv")}
-    others = {*estimators(folder, ()), *summary} - set(usual(preset))
-    rows = []
-    for name in (*usual(preset), *sorted(others)):
+    rows, place = [], f"vae/{preset}/{case}"
+    if not (results.root / place).exists():
+        return []
+    for name in results.names(place, usual(preset)):
         runs = vae_runs(results, preset, case, name)
         chosen = [runs[rate] for rate in sorted(runs)] or [None]
         rows += [run_row(results, case, name, run) for run in chosen]
