@@ -1,7 +1,7 @@
-"""The figures and the page of the comparison: python -m scripts.compare_figures
+"""The figures of the comparison: python -m scripts.compare_figures
 
-From results/compare/*.csv: figures/compare (variance against time), figures/compare-curves
-(training at equal time) and the page estimators.md.
+From results/compare/*.csv: figures/compare (variance against time) and figures/compare-curves
+(training at equal time).
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from experiments.run.files import write_whole
 from experiments.run.statistics import best_setting
 from scripts import style
 from scripts.report.estimators import MODELS, STAGES, comparison
-from scripts.report.pages import render
 from scripts.results import Results, read
 
 RESULTS = Path("results")
@@ -36,11 +34,9 @@ HOLLOW = {"linestyle": "-", "mfc": "white"}
 
 @style.applied()
 def main() -> None:
-    results = Results(RESULTS)
-    figure(comparison(results))
+    figure(comparison(Results(RESULTS)))
     if curves := sorted((RESULTS / "compare").glob("curves-*.csv")):
         curves_figure(pd.concat(map(read, curves)))
-    write_whole(RESULTS / "estimators.md", render("estimators", results).encode())
 
 
 # ---- variance against time ----
