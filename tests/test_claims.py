@@ -48,4 +48,7 @@ def test_the_verdict_of_a_claim():
     ):
         assert Claim("", "", cells).verdict == verdict
     lines = Claim("", "", [good, none, none]).by_case
-    assert lines == ["a: reproduced, 2.00 [1.50, 2.50] (paper: 2)", f"2 cases {NOT_RUN}"]
+    assert lines == [
+        "a: reproduced, 2.00 [1.50, 2.50] (claimed: above 1.00; paper: 2)",
+        f"2 cases {NOT_RUN}",
+    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -119,23 +117,19 @@ def winner(values: pd.Series) -> str:
     return f"{best} {values[best]:.3g}; {second} {published[second] / values[best]:.2f}x"
 
 
-def variance(row: pd.Series) -> str:
-    """The variance, and of a biased estimator the squared bias over the squared gradient."""
-    text = f"{row['variance']:.3g}"
-    return text if row["unbiased"] else f"{text}, {bias(row)}"
+def measured(row: pd.Series) -> str:
+    """Variance and milliseconds, and of a biased estimator the squared bias."""
+    text = f"{row['variance']:.3g} ({row['milliseconds']:.2g} ms)"
+    return text if row["unbiased"] else f"{text}, bias² {bias(row)}"
 
 
 def bias(row: pd.Series) -> str:
+    """The squared bias over the squared gradient."""
     share, error = (row[key] / row["gradient2"] for key in ("bias2", "bias2_error"))
     return f"{share:.2g} ± {error:.1g}"
 
 
-def variance_time(row: pd.Series) -> str:
-    """Variance times milliseconds, and the milliseconds."""
-    return f"{row['variance x ms']:.3g} ({row['milliseconds']:.2g})"
-
-
-def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) -> list[dict]:
+def by_model(cells: dict[str, pd.DataFrame]) -> list[dict]:
     """A row per estimator, a column per model and stage."""
     found = models(cells)
     rows = []
@@ -145,7 +139,7 @@ def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) 
             column = place.replace("-", " ")
             row[column] = NOT_RUN
             if name in cell.index:
-                row[column] = entry(cell.loc[name])
+                row[column] = measured(cell.loc[name])
                 row["evaluations"] = f"{cell.loc[name, 'evaluations']:g}"
         rows.append(row)
     return rows
