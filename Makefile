@@ -81,7 +81,7 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
-gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
+gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--steps tests')
 	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | bias, variance and time of every estimator: results/compare
@@ -128,7 +128,7 @@ reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run all three fa
 report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report
 
-dashboard: $(READY) ## instant | runs/dashboard.html and W&B's terminal dashboard, or the address
+dashboard: $(READY) ## instant | write runs/dashboard.html, print the address of online runs
 	@$(PY) -m scripts.dashboard $(ARGS)
 
 torture: $(READY) ## 10 min | kill runs, damage their files, resume: results/robustness.md

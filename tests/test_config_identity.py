@@ -15,6 +15,8 @@ from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.train import run_folder, train
 from tests.vaes import config, metrics, three_splits
+from tests.walks import walk
+from tests.walks import whole as whole  # a fixture
 
 # Where and how a run is done, and how long it is; everything else must be in config.json.
 BOOKKEEPING = {"threads", "processes", "graph", "fresh", "save_every", "runs", "results"}
