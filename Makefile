@@ -81,7 +81,7 @@ certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.
 bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
-gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--steps tests')
+gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
 	$(PY) -m scripts.gpu $(ARGS)
 
 compare: $(READY) ## 1 h | bias, variance and time of every estimator: results/compare

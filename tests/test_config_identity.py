@@ -15,11 +15,10 @@ from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.train import run_folder, train
 from tests.vaes import config, metrics, three_splits
-from tests.walks import walk
 from tests.walks import whole as whole  # a fixture
 
 # Where and how a run is done, and how long it is; everything else must be in config.json.
-BOOKKEEPING = {"threads", "processes", "graph", "fresh", "save_every", "runs", "results"}
+BOOKKEEPING = {"threads", "processes", "compile", "graph", "fresh", "save_every", "runs", "results"}
 BOOKKEEPING |= {"tracking", "estimators", "device"}
 PATH = {"preset", "tag", "model"}  # each has a folder of its own
 FREE = {"steps", "epochs", "iwae_samples", "pictures"}  # may change when a VAE's run is resumed
@@ -103,7 +102,7 @@ def test_an_estimator_s_width_and_the_model_s_are_two_settings(run_dirs):
     assert len(metrics(base, "splits-linear1", "relax")) == 1
 
 
-@pytest.mark.parametrize("name", deciding(Toy, {"steps", "snapshots", "compile", "t"}))
+@pytest.mark.parametrize("name", deciding(Toy, {"steps", "snapshots", "t"}))
 def test_another_setting_of_the_toy_is_refused(tmp_path, name):
     base = Toy(steps=10, log_every=10, seeds=2, variance_samples=5, runs=str(tmp_path))
     base.estimators, base.tracking.mode = {"relax": {"hidden": 4}}, "disabled"
