@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.rl.results import RATES, restricted
 from experiments.run.statistics import best_setting
-from scripts.intervals import ratio
+from scripts.intervals import mean, ratio
 from scripts.report.rl import LENGTHS, METHOD, faster, measured, pair_of
 from scripts.results import (
     NOT_RUN,
@@ -19,6 +19,8 @@ from scripts.results import (
 )
 from scripts.runs import POLICIES, solved
 from scripts.style import TITLES, label
+
+METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 
 
 def usual(env: str) -> list[str]:
@@ -50,6 +52,46 @@ def same_policies(results: Results, env: str) -> list[dict]:
         cells = {label(name): number(level.get(name), 2) for name in names or pair_of(env)}
         rows.append({"at the policies of": label(trained), **cells})
     return rows
+
+
+def terms_command(env: str) -> str:
+    every = {"cartpole": 300, "lunarlander": 2400, "pendulum": 40}[env]
+    return (
+        f"python -m experiments.rl preset=rl/paper env={env} mode=terms 'estimator=[a2c]' seeds=5 "
+        f"env.variance.points=3 env.variance.every={every}"
+    )
+
+
+def terms(results: Results, env: str) -> list[dict]:
+    """The terms of A2C's variance at three policies of its training, and what the methods gain."""
+    table = results.table(f"rl/paper/{env}-terms/a2c.csv")
+    if table is None:
+        return []
+    point = table.groupby("seed").cumcount()
+    names = ("at the start", "in the middle", "at the end")
+    return [
+        {"policies": name, **terms_row(table[point == index])} for index, name in enumerate(names)
+    ]
+
+
+def terms_row(group: pd.DataFrame) -> dict[str, str]:
+    """Shares of the sum of the terms, and gains over A2C; means over policies."""
+    whole = group[["term_trajectory", "term_action", "term_state"]].sum(axis=1)
+    shares = {
+        "trajectory": group["term_trajectory"],
+        "action": group["term_action"],
+        "action, exact V": group["term_action_with_exact_value"],
+        "state": group["term_state"],
+    }
+    cells = {name: percent(column / whole) for name, column in shares.items()}
+    for method in (name for name in METHODS if f"total_{name}" in group):
+        gain = 1 - group[f"total_{method}"] / group["total_a2c"]
+        cells[f"gain of {label(method)}"] = percent(gain)
+    return cells
+
+
+def percent(shares: pd.Series) -> str:
+    return f"{mean(100 * shares.to_numpy()).text(0)} %"
 
 
 def grid(results: Results, env: str) -> list[dict]:
