@@ -20,6 +20,7 @@ from scripts.results import (
 from scripts.runs import POLICIES, solved
 from scripts.style import TITLES, label
 
+DETERMINISTIC = 0.01  # nats of entropy per step
 METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 
 
@@ -135,7 +136,8 @@ def solve_row(results: Results, preset: str, env: str, name: str) -> dict:
     cells = {
         "environment": TITLES[env],
         "estimator": label(name),
-        **dict.fromkeys(("rates", "steps", "seeds solved", "steps to solve ± se"), NOT_RUN),
+        **dict.fromkeys(("rates", "steps", "seeds solved", "collapsed"), NOT_RUN),
+        "steps to solve ± se": NOT_RUN,
         "episodes": NOT_RUN,
         "episodes, paper": f"{paper[name][0]} ± {paper[name][1]}" if name in paper else "none",
         "A2C's steps over its: [95 %]": NOT_RUN,
@@ -160,8 +162,19 @@ def solve_cells(
         "rates": " ".join(rates),
         "steps": number(table["frames"].min(), 0),
         "seeds solved": f"{done.sum()} of {len(table)}",
+        "collapsed": collapsed(results, preset, env, name, table),
         "steps to solve ± se": mean_and_error(times, 0) if done.any() else "never",
         "episodes": episodes if done.all() else "not all solved",
         "A2C's steps over its: [95 %]": over,
         "wall time, device": took(results.row(f"rl/{preset}/{env}/summary.csv", estimator=name)),
     }
+
+
+def collapsed(results: Results, preset: str, env: str, name: str, table: pd.DataFrame) -> str:
+    """How many seeds end with a nearly deterministic policy that has not solved the task."""
+    curves = results.table(f"rl/{preset}/{env}/{name}.csv")
+    if "entropy" not in curves:
+        return "-"
+    unsolved = table.loc[table["solved_frames"] < 0, "seed"]
+    entropy = curves.dropna(subset="entropy").groupby("seed")["entropy"].last()
+    return str(int((entropy[entropy.index.isin(unsolved)] < DETERMINISTIC).sum()))
