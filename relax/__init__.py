@@ -36,7 +36,6 @@ from relax.estimators.muprop import muprop
 from relax.estimators.nvil import nvil
 from relax.estimators.pathwise import pathwise
 from relax.estimators.rao_gumbel import rao_gumbel
-from relax.estimators.rao_relax import rao_relax
 from relax.estimators.rebar import rebar
 from relax.estimators.reinforce import reinforce
 from relax.estimators.reinmax import reinmax
@@ -45,6 +44,7 @@ from relax.estimators.rloo import rloo
 from relax.estimators.rodeo import Stein, rodeo
 from relax.estimators.st_gumbel import st_gumbel
 from relax.estimators.straight_through import straight_through
+from relax.estimators.unbiased_reinmax import unbiased_reinmax
 from relax.estimators.unordered_set import unordered_set
 from relax.objectives import backward, gradients, variance_objective
 
@@ -83,7 +83,7 @@ __all__ = [
     "nvil",
     "pathwise",
     "rao_gumbel",
-    "rao_relax",
+    "unbiased_reinmax",
     "rebar",
     "reinforce",
     "reinmax",

@@ -24,11 +24,23 @@ from scripts.results import Results, read
 RESULTS = Path("results")
 NAMED = (  # the estimators whose points carry a label
     *("nvil", "rloo-2", "disarm-2", "arms-3", "double_cv-3", "rodeo-3", "rebar", "relax"),
-    *("rao_relax-1", "rao_relax-2", "rao_relax-3", "local_expectation", "concrete", "reinmax"),
+    *(
+        "unbiased_reinmax-1",
+        "unbiased_reinmax-2",
+        "unbiased_reinmax-3",
+        "local_expectation",
+        "concrete",
+        "reinmax",
+    ),
 )
 LEFT_OUT = (  # of the figure: far above the others, or steps towards another estimator
     *("reinforce", "muprop", "several_z-2", "pairs_relax-2", "relax_context", "relax_averaged"),
-    *("rao_relax_context-1", "rao_relax_lambda-1", "rao_relax_lambda-2", "rao_relax_lambda-3"),
+    *(
+        "unbiased_reinmax_context-1",
+        "unbiased_reinmax_lambda-1",
+        "unbiased_reinmax_lambda-2",
+        "unbiased_reinmax_lambda-3",
+    ),
     "concrete_direct",
 )
 HOLLOW = {"linestyle": "-", "mfc": "white"}
@@ -162,7 +174,7 @@ def curves_figure(rows: pd.DataFrame) -> None:
     for ax, model in zip(axes[0], models, strict=True):
         curves = best_rates(rows[rows["model"] == model])
         for name, curve in curves.items():
-            line = "--" if name == "rao_relax-2" else "-"
+            line = "--" if name == "unbiased_reinmax-2" else "-"
             ax.plot(curve, line, color=style.colour(name), linewidth=1.8)
         ends = {name: curve.iloc[-1] for name, curve in curves.items()}
         low = min(ends.values())

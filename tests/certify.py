@@ -74,7 +74,10 @@ IDENTITIES = {  # tests that state an exact identity, and whom it is about
     "test_local_expectation_of_one_coordinate_is_exact": ("local_expectation",),
     "test_unordered_set_of_all_classes_is_exact": ("unordered_set",),
     "test_measure_valued_derivatives_are_unbiased": ("measure_valued",),
-    "test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out": ("rao_relax", "relax"),
+    "test_unbiased_reinmax_is_coupled_relax_with_its_noise_given_b_taken_out": (
+        "unbiased_reinmax",
+        "relax",
+    ),
 }
 
 
@@ -131,7 +134,10 @@ class Outcomes:
 def identities() -> dict[str, tuple[int, int]]:
     """Estimator -> identities that hold, and all that were tested."""
     outcomes, here = Outcomes(), Path(__file__).parent
-    files = [str(here / name) for name in ("test_identities.py", "test_zoo.py")]
+    files = [
+        str(here / name)
+        for name in ("test_identities.py", "test_zoo.py", "test_unbiased_reinmax.py")
+    ]
     select = " or ".join(IDENTITIES)
     pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", "-k", select, *files], [outcomes])
     counts: dict[str, tuple[int, int]] = {}

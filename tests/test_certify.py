@@ -47,7 +47,8 @@ def test_an_identity_that_fails_is_a_broken_claim(few, tmp_path, monkeypatch):
 
 def test_the_identities_named_are_tests():
     text = "".join(
-        (Path(__file__).parent / f"test_{n}.py").read_text() for n in ("identities", "zoo")
+        (Path(__file__).parent / f"test_{n}.py").read_text()
+        for n in ("identities", "zoo", "unbiased_reinmax")
     )
     assert all(f"def {name}(" in text for name in certify.IDENTITIES)
     assert {e for about in certify.IDENTITIES.values() for e in about} <= set(rx.ESTIMATORS)

@@ -19,8 +19,8 @@ def row(estimator, unbiased, variance, ms, bias2=np.nan, error=np.nan, layer=1, 
 ROWS = [
     row("rebar", 1, 30, 2, layer=1),
     row("rebar", 1, 10, 1, layer=2, evaluations=2),
-    row("rao_relax-1", 1, 15, 3, layer=1),
-    row("rao_relax-1", 1, 5, 3, layer=2),
+    row("unbiased_reinmax-1", 1, 15, 3, layer=1),
+    row("unbiased_reinmax-1", 1, 5, 3, layer=2),
     row("concrete", 0, 4, 1, 12, 1, layer=1),
     row("concrete", 0, 2, 1, 8, 1, layer=2),
 ]
@@ -59,11 +59,11 @@ def test_points_are_time_and_variance_and_a_bar_adds_the_squared_bias(found):
 
 
 def test_the_winner_is_the_best_unbiased_and_the_second_is_not_our_own(found):
-    """rao_relax-1 has half of REBAR's variance; times the time both are worth 120."""
+    """unbiased_reinmax-1 has half of REBAR's variance; times the time both are worth 120."""
     (line,) = estimators.winners({"linear2-late": found})
     assert line["model"] == "linear2, late"
-    assert line["variance"] == "rao_relax-1 20; rebar 2.00x"
-    assert line["variance x evaluations"] == "rao_relax-1 80; rebar 1.50x"
+    assert line["variance"] == "unbiased_reinmax-1 20; rebar 2.00x"
+    assert line["variance x evaluations"] == "unbiased_reinmax-1 80; rebar 1.50x"
 
 
 def test_a_race_shows_the_rate_that_ends_lowest(caught, monkeypatch, tmp_path):

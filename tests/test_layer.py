@@ -63,8 +63,8 @@ def test_flips_take_at_most_half_as_long_again_as_their_softplus():
 @pytest.mark.parametrize(
     "name",
     [
-        *("rloo-2", "arms-3", "rebar", "relax_context", "rao_relax-1", "rao_relax-2"),
-        *("rao_relax_lambda-1", "rao_relax_context-1"),
+        *("rloo-2", "arms-3", "rebar", "relax_context", "unbiased_reinmax-1", "unbiased_reinmax-2"),
+        *("unbiased_reinmax_lambda-1", "unbiased_reinmax_context-1"),
     ],
 )
 def test_a_lower_layers_gradient_is_that_of_the_mean_over_the_layers_above(name):
@@ -107,7 +107,7 @@ def test_phi_is_fitted_on_the_stream_and_measured_on_the_problem():
     vae, x = small("linear1", 8, 3, 4)
     vae.requires_grad_(False)
     make_layer = partial(Layer, vae, 0, x, torch.Generator().manual_seed(0))
-    setting = settings.SETTINGS["rao_relax-1"]
+    setting = settings.SETTINGS["unbiased_reinmax-1"]
     bench = settings.Bench(problem := make_layer())
     made = setting.build(bench)
     before = [p.item() for p in made[1]]

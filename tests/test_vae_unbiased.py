@@ -14,7 +14,7 @@ UNBIASED = [
     ("reinforce", {"samples": 2}),
     ("nvil", {}),
     ("muprop", {}),
-    ("rao_relax", {}),
+    ("unbiased_reinmax", {}),
     *((name, {"coupled": c}) for name in ("rebar", "relax") for c in (True, False)),
     *(
         pytest.param(name, own | {"coupled": c}, marks=pytest.mark.slow)

@@ -39,9 +39,9 @@ from experiments.vae.models import MODELS
 OUT = Path("results/compare")
 BATCH = 100  # the first images of the training set are measured on
 COPIES = 1000  # draws at once on a toy
-REFERENCE = "rao_relax-3"  # its mean is the reference gradient where there is no exact one
+REFERENCE = "unbiased_reinmax-3"  # its mean is the reference gradient where there is no exact one
 RACED = ("linear1", "nonlinear")
-RACERS = "rloo-2 disarm-2 arms-3 rebar relax rao_relax-1 rao_relax-2 reinmax".split()
+RACERS = "rloo-2 disarm-2 arms-3 rebar relax unbiased_reinmax-1 unbiased_reinmax-2 reinmax".split()
 LR = 1e-3  # of the race
 TOYS = {"bernoulli": bernoulli_toy, "categorical": categorical_toy}
 STAGES = {"early": "batch=100", "late": "batch=24"}  # of the checkpoints

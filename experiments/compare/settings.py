@@ -141,7 +141,7 @@ def several_z(bench: Bench, function: Callable, samples: int) -> Built:
     return estimate, list(scales.parameters())
 
 
-def rao_relax(
+def unbiased_reinmax(
     bench: Bench,
     function: Callable,
     samples: int,
@@ -164,7 +164,7 @@ def rao_relax(
         return f_h if r is None else f_h + r(h)
 
     def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
-        return rx.rao_relax(
+        return rx.unbiased_reinmax(
             f,
             dist,
             c=None if bench.problem.smooth and not context else c,
@@ -243,7 +243,7 @@ SPECIAL: dict[str, dict[str, Any]] = {  # what differs from the defaults of `Set
     "rodeo": {"make": with_stein, "lr": 3e-3, "steps": 600, "slow": True},
     "rebar": {"make": relaxed_f},
     "relax": {"make": partial(relaxed_f, residual=True), **RELAX},
-    "rao_relax": {"make": rao_relax},
+    "unbiased_reinmax": {"make": unbiased_reinmax},
     "local_expectation": {"slow": True},
 }
 SAMPLES = {  # other numbers of samples than the estimator's default
@@ -252,7 +252,7 @@ SAMPLES = {  # other numbers of samples than the estimator's default
     "arms": (3, 4),
     "double_cv": (2, 3),
     "rodeo": (2, 3),
-    "rao_relax": (1, 2, 3),
+    "unbiased_reinmax": (1, 2, 3),
 }
 WITH_CONTEXT = partial(relaxed_f, residual=True, context=True)  # as the paper's VAE has it
 VARIANTS = {
@@ -260,9 +260,11 @@ VARIANTS = {
     "relax_context": Setting("relax", WITH_CONTEXT, vae=True, **RELAX),
     "relax_averaged": Setting("relax", WITH_CONTEXT, vae=True, average=4, **RELAX),
     "several_z-2": Setting("relax", several_z, samples=2, bits=True),
-    "pairs_relax-2": Setting("rao_relax", partial(rao_relax, linear=False), samples=2),
-    "rao_relax_context-1": Setting(
-        "rao_relax", partial(rao_relax, context=True), vae=True, **RELAX
+    "pairs_relax-2": Setting(
+        "unbiased_reinmax", partial(unbiased_reinmax, linear=False), samples=2
+    ),
+    "unbiased_reinmax_context-1": Setting(
+        "unbiased_reinmax", partial(unbiased_reinmax, context=True), vae=True, **RELAX
     ),
     "concrete_direct": Setting("concrete", concrete_direct, vae=True, bits=True),
 }
@@ -283,7 +285,7 @@ def registered() -> dict[str, Setting]:
 
 
 SETTINGS = registered() | VARIANTS
-for count in SAMPLES["rao_relax"]:
-    SETTINGS[f"rao_relax_lambda-{count}"] = Setting(
-        "rao_relax", partial(rao_relax, learn_lambda=True), samples=count
+for count in SAMPLES["unbiased_reinmax"]:
+    SETTINGS[f"unbiased_reinmax_lambda-{count}"] = Setting(
+        "unbiased_reinmax", partial(unbiased_reinmax, learn_lambda=True), samples=count
     )

@@ -77,11 +77,11 @@ class RelaxPublished(Relax):
 
 
 @dataclass
-class RaoRelax:
-    """RELAX with c = f and the noise of z given b integrated out."""
+class UnbiasedReinMax:
+    """ReinMax made unbiased, with c = f."""
 
     eta: float = 1.0
-    gamma: float = 0.8  # share of f's derivative at b that is integrated in closed form
+    gamma: float = 0.8  # of the linear control variate given b
     lambda_: float = 0.1
     learn_lambda: bool = False
     lr_factor: float = 1.0  # phi's learning rate over the model's
