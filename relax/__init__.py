@@ -25,10 +25,13 @@ from relax.distributions import (
 from relax.estimate import ESTIMATORS, Entry, Estimate, Result, estimator, weigh
 from relax.estimators.arm import arm
 from relax.estimators.arms import arms
+from relax.estimators.carms import carms
 from relax.estimators.concrete import concrete
+from relax.estimators.debiased_reinmax import debiased_reinmax
 from relax.estimators.disarm import disarm
 from relax.estimators.dlax import dlax
 from relax.estimators.double_cv import double_cv
+from relax.estimators.grpo import grpo
 from relax.estimators.lax import lax
 from relax.estimators.local_expectation import local_expectation
 from relax.estimators.measure_valued import measure_valued
@@ -68,7 +71,9 @@ __all__ = [
     "arms",
     "backward",
     "bias_test",
+    "carms",
     "concrete",
+    "debiased_reinmax",
     "disarm",
     "dlax",
     "double_cv",
@@ -76,6 +81,7 @@ __all__ = [
     "exact_gradient",
     "gradient_variance",
     "gradients",
+    "grpo",
     "lax",
     "local_expectation",
     "measure_valued",

@@ -91,6 +91,8 @@ def own_arguments(name: str, dist: Distribution) -> list[dict]:
             {"eta": 1.3, "lambda_": 0.4, "samples": 2},
             {"samples": 3},
         ],
+        "debiased_reinmax": [{}, {"gamma": 0.6}],
+        "carms": [{"samples": 2}, {}],
         "unordered_set": [{}, {"samples": 3}] if dist.event_ndim == 1 else [],
     }
     settings = own.get(name, [{}])

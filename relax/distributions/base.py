@@ -16,7 +16,6 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from itertools import product
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -331,6 +330,7 @@ class Discrete(Distribution):
         count = len(values) ** math.prod(event)
         if count > LARGEST_SUPPORT:
             raise ValueError(f"enumeration of {count} outcomes: the event {list(event)} is too big")
-        index = torch.tensor(list(product(range(len(values)), repeat=math.prod(event))))
+        each = [torch.arange(len(values))] * math.prod(event)
+        index = torch.cartesian_prod(*each).reshape(count, len(each))
         outcomes = values[index].reshape(count, *(1,) * len(batch), *event, *values.shape[1:])
         return outcomes.expand(count, *batch, *event, *values.shape[1:])
