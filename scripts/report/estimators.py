@@ -12,11 +12,8 @@ from scripts.results import NOT_RUN, Results, number
 
 MODELS = ("linear1", "linear2", "nonlinear")
 STAGES = ("early", "late")
-LAYERS = (  # problem and stage, as the files of results/compare are named
-    *("bernoulli_toy-start", "categorical_toy-start"),
-    *(f"{model}-{stage}" for stage in STAGES for model in MODELS),
-)
-NEW = ("unbiased_reinmax", "several_z", "pairs_relax")  # this repository's estimators
+LAYERS = tuple(f"{model}-{stage}" for stage in STAGES for model in MODELS)  # results/compare/*.csv
+NEW = ("unbiased_reinmax", "debiased_reinmax")  # this repository's estimators
 MEASURES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "variance": lambda m: m["variance"],
     "variance x evaluations": lambda m: m["variance"] * m["evaluations"],
@@ -117,11 +114,6 @@ def add_layers(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def models(cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The cells that are models and no toys."""
-    return {place: cell for place, cell in cells.items() if place.startswith(MODELS)}
-
-
 def late_steps(cells: dict[str, pd.DataFrame]) -> str:
     """How long the models of the late stage were trained."""
     late = {model: cells[f"{model}-late"] for model in MODELS}
@@ -132,7 +124,7 @@ def late_steps(cells: dict[str, pd.DataFrame]) -> str:
 def winners(cells: dict[str, pd.DataFrame]) -> list[dict]:
     """The best unbiased estimator by each measure, and the best that is not this repository's."""
     rows = []
-    for place, cell in models(cells).items():
+    for place, cell in cells.items():
         entries = dict.fromkeys(MEASURES, NOT_RUN)
         if len(cell):
             unbiased = cell[cell["unbiased"] == 1]
@@ -168,11 +160,10 @@ def variance_time(row: pd.Series) -> str:
 
 def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) -> list[dict]:
     """A row per estimator, a column per model and stage."""
-    found = models(cells)
     rows = []
-    for name in dict.fromkeys(name for cell in found.values() for name in cell.index):
+    for name in dict.fromkeys(name for cell in cells.values() for name in cell.index):
         row = {"estimator": name, "evaluations": ""}
-        for place, cell in found.items():
+        for place, cell in cells.items():
             column = place.replace("-", " ")
             row[column] = NOT_RUN
             if name in cell.index:
@@ -180,14 +171,6 @@ def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) 
                 row["evaluations"] = f"{cell.loc[name, 'evaluations']:g}"
         rows.append(row)
     return rows
-
-
-def toys(cells: dict[str, pd.DataFrame], problem: str) -> list[dict]:
-    """The estimators on a toy, whose gradient is known exactly."""
-    return [
-        {"estimator": name, "variance": f"{row['variance']:.3g}", "bias^2 / gradient^2": bias(row)}
-        for name, row in cells[f"{problem}_toy-start"].iterrows()
-    ]
 
 
 # ---- for the front page ----
@@ -203,7 +186,7 @@ def certified(results: Results) -> str:
 
 
 def unbiased_reinmax(results: Results) -> list[str]:
-    """unbiased_reinmax's variance and time over those of REBAR with coupled noise, per model."""
+    """Its variance and time over those of REBAR with coupled noise, per model."""
     texts = []
     for stage in STAGES:
         for model in MODELS:
