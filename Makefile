@@ -128,7 +128,7 @@ reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run all three fa
 report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report
 
-dashboard: $(READY) ## instant | runs/dashboard.html and W&B's terminal dashboard, or the address
+dashboard: $(READY) ## instant | write runs/dashboard.html, print the address of online runs
 	@$(PY) -m scripts.dashboard $(ARGS)
 
 torture: $(READY) ## 10 min | kill runs, damage their files, resume: results/robustness.md

@@ -20,7 +20,7 @@ from experiments.compare.files import trained, write
 from experiments.compare.layers import Layer, other_images
 from experiments.compare.measure import fit, measure
 from experiments.compare.settings import SETTINGS, Bench, Built, Setting, relaxed_f
-from experiments.run.config import hardware
+from experiments.run.hardware import hardware
 from experiments.vae import data
 from experiments.vae.data import Images
 from experiments.vae.models import VAE
