@@ -52,7 +52,7 @@ def test_noise_is_subtracted_from_the_squared_bias():
     assert bias2 == pytest.approx(9 - 2 * 0.75)
 
 
-@pytest.mark.parametrize("name", ["knapsack", "sharp_choices", "toy"])
+@pytest.mark.parametrize("name", ["knapsack", "sharp_choices"])
 def test_the_exact_gradient_of_a_function(name):
     start = functions.problem(name, "start")
     bench = settings.Bench(start)
@@ -63,7 +63,7 @@ def test_the_exact_gradient_of_a_function(name):
 
 
 def test_training_lowers_the_mean_of_every_function():
-    for name in functions.FUNCTIONS.keys() - {"toy", "cosine_parity"}:
+    for name in functions.FUNCTIONS.keys() - {"cosine_parity"}:
         start, late = (functions.problem(name, stage) for stage in ("start", "late"))
         means = [p.f(p.dist.expand(2000).sample()).mean() for p in (late, start)]
         assert means[0] < means[1], name

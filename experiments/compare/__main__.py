@@ -62,7 +62,7 @@ def vae_layers(images: data.Images, model: str, stage: str, steps: int) -> Itera
 def all_functions() -> Iterator[Problem]:
     """Every function at its starting logits, and after training where it has a gradient."""
     for name, stage in product(functions.FUNCTIONS, ("start", "late")):
-        if stage == "start" or name not in ("toy", "cosine_parity"):
+        if stage == "start" or name != "cosine_parity":
             found = functions.problem(name, stage)
             steps = 0 if stage == "start" else functions.STEPS
             labels = {"problem": name, "stage": stage, "steps": steps, "layer": 1}
@@ -135,7 +135,7 @@ def every(problems: Callable[[], Iterator[Problem]], measured: Callable, draws: 
 
 
 def bits() -> Iterator[Problem]:
-    return (p for p in all_functions() if p.measured.dist.sample_shape[-1] == functions.BITS)
+    return (p for p in all_functions() if p.measured.dist.bits)
 
 
 def parts(args: argparse.Namespace) -> dict[str, tuple[Path, Callable[[], pd.DataFrame]]]:

@@ -1,7 +1,7 @@
 """Functions of discrete variables on which estimators are compared, with their exact gradients.
 
-Six of 20 bits, two of categorical choices, and the paper's toy. Each is measured at its starting
-logits and, `late`, after a hundred steps of training.
+Six of 20 bits and two of categorical choices, each at its starting logits and, `late`, after a
+hundred steps of training.
 """
 
 from __future__ import annotations
@@ -90,11 +90,6 @@ def knapsack(generator: torch.Generator) -> Function:
     return lambda b: 2 * torch.relu(b @ weight - capacity).square() - b @ value
 
 
-def toy(generator: torch.Generator, t: float = 0.499) -> Function:
-    """The paper's toy, one bit."""
-    return lambda b: (b - t).square().squeeze(-1)
-
-
 def choices(generator: torch.Generator, sharpness: float) -> Function:
     """The network on choices of classes, [..., CHOICES, CLASSES]."""
     f = network(generator, CHOICES * CLASSES, sharpness)
@@ -110,7 +105,6 @@ FUNCTIONS = {  # name -> the function, and the shape of b
     "knapsack": (knapsack, (BITS,)),
     "smooth_choices": (partial(choices, sharpness=0.5), (CHOICES, CLASSES)),
     "sharp_choices": (partial(choices, sharpness=4.0), (CHOICES, CLASSES)),
-    "toy": (toy, (1,)),
 }
 
 
@@ -120,7 +114,7 @@ def problem(name: str, stage: str) -> Exact:
     generator = torch.Generator().manual_seed(0)
     f, logits = make(generator), 0.5 * torch.randn(1, *event, generator=generator)
     kind = rx.Bernoulli if len(event) == 1 else rx.Categorical
-    dist = kind(torch.zeros(1, 1) if name == "toy" else logits, event_ndim=len(event))
+    dist = kind(logits, event_ndim=len(event))
     return Exact(f, dist if stage == "start" else trained(f, dist, generator))
 
 

@@ -64,8 +64,10 @@ def biased(results: Results) -> list[dict]:
     for case, cell in cases(results).items():
         best = cell[cell["unbiased"] == 1]["cost"].min()
         row = {"function": case}
+        has_gradient = cell["gradient2"].max() > 1e-9 * cell["variance"].max()
         for name in BIASED:
-            row[name] = breakeven(cell.loc[name], best) if name in cell.index else "-"
+            known = has_gradient and name in cell.index
+            row[name] = breakeven(cell.loc[name], best) if known else "-"
         rows.append(row)
     return rows
 
