@@ -28,9 +28,9 @@ from experiments.compare.layers import Layer, other_images
 from experiments.compare.measure import Measured, fit, measure, squared_bias
 from experiments.compare.settings import SETTINGS, Bench, Setting
 from experiments.vae import data
-from experiments.vae.models import MODELS
 
 OUT = Path("results/compare")
+MODELS = ("linear1", "linear2", "nonlinear")
 BATCH = 100  # the first images of the training set are measured on
 COPIES = 500  # draws at once of a function
 LAMBDAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)

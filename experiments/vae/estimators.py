@@ -18,16 +18,22 @@ import relax as rx
 from experiments.vae.method import Method, Noises, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
+    Arms,
     Concrete,
+    DisArm,
+    DoubleCv,
     MuProp,
     Nvil,
     Rebar,
     Reinforce,
     Relax,
+    RelaxBenchmark,
     RelaxPublished,
+    Several,
     StraightThrough,
     UnbiasedReinMax,
 )
+from experiments.vae.several import SeveralSamples
 from experiments.vae.surrogate import Residual, Surrogate
 from relax.replicas import MLP
 
@@ -224,4 +230,9 @@ ESTIMATORS = {
     "relax": Entry(Relax, ControlVariates),
     "relax_published": Entry(RelaxPublished, ControlVariates),
     "unbiased_reinmax": Entry(UnbiasedReinMax, UnbiasedReinMaxLayers),
+    "relax_benchmark": Entry(RelaxBenchmark, ControlVariates),
+    "rloo": Entry(Several, SeveralSamples),
+    "disarm": Entry(DisArm, SeveralSamples),
+    "arms": Entry(Arms, SeveralSamples),
+    "double_cv": Entry(DoubleCv, SeveralSamples),
 }
