@@ -58,7 +58,7 @@ def debiased_reinmax(f: Function, draw: Draw, *, gamma: Tensor | float = 1.0) ->
 
 def change_one(draw: Draw) -> tuple[Tensor, Tensor]:
     """b with one coordinate changed, and Q [(K,) *batch, 1 ..]; Gumbel noise of v chooses."""
-    b, v, p = draw.b, draw.noise.v, draw.dist.p
+    b, v, p = draw.b, draw.noise.v, draw.dist.mean().detach()
     assert v is not None
     bits = draw.dist.coordinate_ndim == 0
     chance = (b - p).abs() if bits else p * (1 - b)  # of every other value

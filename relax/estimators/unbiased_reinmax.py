@@ -50,9 +50,10 @@ def unbiased_reinmax(
     ReinMax is the limit lambda -> 0 with c = f, eta = gamma = 1. There n -> infinity and h = b, so
     that g = f'(b) q / 2, which is f'(b) [2 J((p + b) / 2) - J(p) / 2] with J(p) = p (1 - p). Only
     with a probability of about lambda q_d is h_d on its way to 1/2; then w_d is as large as
-    1 / (2 lambda), and this jump adds what ReinMax lacks, s_d q_d [f(b) - f(b_-d, 1/2)] - f'_d q_d
-    / 2 in the mean given b. A small lambda is best where f is nearly quadratic in each bit, and a
-    large one where it is not. Where f is at most quadratic in each bit, use `rx.reinmax` itself.
+    1 / (2 lambda), and this jump adds what ReinMax lacks, in the mean given b
+    s_d q_d [f(b) - f(b_-d, 1/2)] - f'_d(b) q_d / 2. That is 0 only for an f that is linear in each
+    bit: there a small lambda is best, and elsewhere the variance grows as 1 / lambda. Where f is at
+    most quadratic in each bit, `rx.reinmax` itself is unbiased.
 
     The mean in 3 would be an estimator of D evaluations of c. With c = f it never pays:
     `rx.local_expectation` is its mean over b_d too, for the same D + 1 evaluations.
