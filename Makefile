@@ -84,7 +84,7 @@ bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: 
 gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
 	$(PY) -m scripts.gpu $(ARGS)
 
-compare: $(READY) ## 1 h | bias, variance and time of every estimator: results/compare
+compare: $(READY) ## 15 min | bias, variance and time of every estimator: results/compare
 	$(PY) -m experiments.compare $(ARGS)
 	$(PY) -m scripts.compare_figures
 

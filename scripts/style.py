@@ -34,7 +34,7 @@ COLOURS = {
     "nvil": "#8C6D31",
     "concrete": "#56B4E9",
     "straight_through": "#999999",
-    "rao_relax": "#C2185B",
+    "unbiased_reinmax": "#C2185B",
     "double_cv": "#D08C00",  # the palette below would give it the colour of another method
     "reinmax": "#332288",
 }
@@ -52,7 +52,8 @@ LABELS = {
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
     "relax_published": "RELAX, as published",
-    "rao_relax": "rao_relax",
+    "unbiased_reinmax": "unbiased ReinMax",
+    "debiased_reinmax": "debiased ReinMax",
     "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
     "rebar_tucker": "REBAR, Tucker's relaxation",
     "relax_surrogate_only": "RELAX, surrogate of z only",
