@@ -1,0 +1,160 @@
+"""Training one estimator, all seeds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import relax as rx
+from experiments.permutations.config import Permutations
+from experiments.permutations.methods import build
+from experiments.permutations.orders import most_probable
+from experiments.permutations.problems import PROBLEMS
+from experiments.permutations.results import headline, summarise
+from experiments.permutations.sorting import Sorting
+from experiments.run.accelerate import seconds_per_call
+from experiments.run.config import device, run_path, settings
+from experiments.run.files import read_table
+from experiments.run.folder import RunFolder
+from experiments.run.tracker import Tracker
+
+TRAINING, MEASURING, WEIGHTS = range(3)  # the random streams of a seed
+
+
+def train(config: Permutations, name: str, bar: bool = True) -> None:
+    """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
+    path = run_path(config, "permutations", config.case, name)
+    deciding = settings(config, name, config.settings_of(name))
+    with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
+        if folder.finished(config.steps):
+            print(f"{path}: finished before, {config.steps} steps", flush=True)
+            return
+        run = make(config, name)
+        folder.restore(run)
+        with Tracker(
+            folder,
+            keys={"seed": list(run.seeds)},
+            metrics=run.metrics,
+            steps=config.steps,
+            tracking=config.tracking,
+            group=f"permutations-{config.preset}-{config.case}",
+            job_type=name,
+            name=f"permutations-{config.case}-{path.name}",
+            runs=config.runs,
+            bar=bar,
+        ) as tracker:
+            for step in range(folder.step + 1, config.steps + 1):
+                run.step()
+                if step % config.log_every == 0:
+                    tracker.log(step, run.readings())
+                tracker.progress(step)
+                if folder.due or step == config.steps:
+                    folder.save(step, run.state_dict(), tracker)
+            summary = summarise(read_table(path / "metrics.csv"))
+            tracker.finish(summary, headline(summary))
+
+
+def make(config: Permutations, name: str) -> Sorting | Run:
+    return Sorting(config) if config.problem == "sorting" else Run(config, name)
+
+
+def seconds(config: Permutations, name: str) -> float:
+    """About how long a run takes on this machine, from a few steps."""
+    run = make(config, name)
+    times = seconds_per_call(lambda _: run.step(), range(7))
+    return config.steps * sorted(times)[3]
+
+
+class Run:
+    """Log-scores and phi of R replicas, one per seed, with their optimisers and random streams.
+
+    theta is [R, 1, n]: R replicas of a batch of one order, in double precision.
+    """
+
+    def __init__(self, config: Permutations, name: str, seeds: Sequence[int] | None = None) -> None:
+        self.config, self.noisy = config, name != "exact"
+        one_is_enough = not self.noisy and config.problem == "matching"
+        self.seeds = range(1 if one_is_enough else config.seeds) if seeds is None else seeds
+        on = device(config.device)
+
+        def streams(purpose: int) -> list[int]:
+            return [3 * seed + purpose for seed in self.seeds]
+
+        self.problem = PROBLEMS[config.problem](config.n, self.seeds, config.observations, on)
+        zeros = torch.zeros(len(self.seeds), 1, config.n, dtype=torch.float64, device=on)
+        self.theta = torch.nn.Parameter(zeros)
+        self.noise = rx.replicas.Streams(streams(TRAINING), on, torch.float64)
+        self.measuring = rx.replicas.Streams(streams(MEASURING), on, torch.float64)
+        self.optimizers = {"theta": rx.replicas.Adam([self.theta], config.lr)}
+        self.phi = torch.nn.Module()
+        if self.noisy:
+            own = config.settings_of(name)
+            self.estimator, self.phi = build(
+                name, own, self.problem, config.n, streams(WEIGHTS), on
+            )
+        if list(self.phi.parameters()):
+            self.optimizers["phi"] = rx.replicas.Adam(self.phi.parameters(), config.phi_lr)
+
+    def step(self) -> None:
+        """One gradient and one step of both optimisers."""
+        if self.noisy:
+            rx.backward(self.estimate(self.theta, self.noise), self.phi)
+        else:
+            self.expected().sum().backward()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def estimate(self, theta: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
+        dist = rx.PlackettLuce(theta, replicas=1, validate=False)
+        return self.estimator(self.problem.f, dist, generator=generator)
+
+    def expected(self) -> Tensor:
+        """E[f(b)] of every replica, [R, 1]."""
+        return self.problem.orders.expected(self.theta, self.problem.cost)
+
+    @property
+    def metrics(self) -> list[str]:
+        more = ["log_variance"] if self.noisy else []
+        return ["loss", "gap", "mode_gap", *self.problem.readings(self.theta), *more]
+
+    @torch.no_grad()
+    def readings(self) -> dict[str, Tensor]:
+        """What is logged, [R] each.
+
+        loss: E[f(b)], exact. gap: its distance from the smallest f. mode_gap: that of the most
+        probable order. log_variance: as Gadetsky et al. plot it.
+        """
+        problem = self.problem
+        loss, best = self.expected().squeeze(-1), problem.orders.lowest(problem.cost).flatten()
+        mode = problem.f(most_probable(self.theta)).squeeze(-1)
+        found = {"loss": loss, "gap": loss - best, "mode_gap": mode - best}
+        found |= problem.readings(self.theta)
+        return found | ({"log_variance": self.log_variance()} if self.noisy else {})
+
+    def log_variance(self) -> Tensor:
+        """2 ln of the mean over coordinates of the gradient's standard deviation, [R]."""
+        many = self.theta.detach().expand(-1, self.config.variance_samples, -1)
+        spread = self.estimate(many, self.measuring).grad.detach().std(1).mean(-1)
+        return torch.where(spread > 0, 2 * spread.log(), torch.nan)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "theta": self.theta.detach(),
+            "phi": self.phi.state_dict(),
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "noise": self.noise.state_dict(),
+            "measuring": self.measuring.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.theta.copy_(state["theta"])
+        self.phi.load_state_dict(state["phi"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.noise.load_state_dict(state["noise"])
+        self.measuring.load_state_dict(state["measuring"])
