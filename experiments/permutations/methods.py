@@ -1,10 +1,9 @@
-"""The estimators of orders: their settings, their phi, and the call to the core."""
+"""The estimators of orders: their settings and their phi."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 
 import relax as rx
 from experiments.run.errors import positive
+
+Function = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -68,45 +69,58 @@ SETTINGS = {
 }
 RELAXED = ("rebar", "concrete")  # estimators that need an f that can be relaxed
 
-Estimator = Callable[..., rx.Estimate]  # (f, dist, generator=) -> Estimate
 
+def build(settings: Any, name: str, relaxable: bool, n: int, seeds: Sequence[int]) -> nn.Module:
+    """The estimator's phi, one replica per seed; `phi.arguments(f, dist)` are its settings.
 
-def build(
-    name: str, settings: Any, problem: Any, n: int, seeds: Sequence[int], device: torch.device
-) -> tuple[Estimator, nn.Module]:
-    """The estimator and its phi, one replica per seed; the seeds determine phi's initial values."""
+    The seeds determine phi's initial values. It has no parameters where nothing is learned.
+    """
     if name == "rebar":
-        phi = rx.surrogates.Scales(1.0, settings.lambda_, len(seeds)).double().to(device)
-        return lambda f, dist, **own: rx.rebar(
-            f, dist, eta=phi.eta, lambda_=phi.lambda_, **own
-        ), phi
+        return Scales(1.0, settings.lambda_, len(seeds)).double()
     if isinstance(settings, RelaxSettings):
-        phi = Surrogate(settings, problem.relaxable, n, seeds).double().to(device)
-        function = rx.ESTIMATORS[name].function
-        return lambda f, dist, **own: function(f, dist, c=phi.of(f, dist), **own), phi
-    return partial(rx.ESTIMATORS[name].function, **vars(settings)), nn.Module()
+        return Surrogate(settings, relaxable, n, seeds).double()
+    return Fixed(settings)
+
+
+class Fixed(nn.Module):
+    """Settings that are not learned."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.settings = vars(settings)
+
+    def arguments(self, f: Function, dist: rx.PlackettLuce) -> dict[str, Any]:
+        return self.settings
+
+
+class Scales(rx.surrogates.Scales):
+    """REBAR's eta and lambda."""
+
+    def arguments(self, f: Function, dist: rx.PlackettLuce) -> dict[str, Any]:
+        return {"eta": self.eta, "lambda_": self.lambda_}
 
 
 class Surrogate(nn.Module):
-    """f(sigma_lambda(z)) + r(z), the surrogate of Gadetsky et al. (2020), section 4."""
+    """c(z) = f(sigma_lambda(z)) + r(z), or r(z) alone where f cannot be relaxed.
+
+    Source: Gadetsky et al. (2020), section 4.
+    """
 
     def __init__(self, settings: RelaxSettings, relaxable: bool, n: int, seeds: Sequence[int]):
         super().__init__()
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.r = rx.surrogates.mlp(
             (n, 1),
             settings.hidden,
             activation="relu",
             zero_scale=settings.zero_scale,
             replicas=len(seeds),
-            generator=generators,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         )
         start = torch.full((len(seeds),), settings.lambda_).log()
         self.log_lambda = nn.Parameter(start) if relaxable else None
 
-    def of(self, f: Callable, dist: rx.PlackettLuce) -> Callable[[Tensor], Tensor]:
-        """c as a function of z."""
+    def arguments(self, f: Function, dist: rx.PlackettLuce) -> dict[str, Any]:
         if self.log_lambda is None:
-            return self.r
+            return {"c": self.r}
         relaxed = rx.surrogates.relaxed(f, dist, lambda_=self.log_lambda.exp())
-        return lambda z: relaxed(z) + self.r(z)
+        return {"c": lambda z: relaxed(z) + self.r(z)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from experiments.permutations.orders import most_probable
 from experiments.permutations.problems import PROBLEMS
 from experiments.permutations.results import headline, summarise
 from experiments.permutations.sorting import Sorting
-from experiments.run.accelerate import seconds_per_call
+from experiments.run.accelerate import compiled, seconds_per_call
 from experiments.run.config import device, run_path, settings
 from experiments.run.files import read_table
 from experiments.run.folder import RunFolder
@@ -27,7 +28,7 @@ TRAINING, MEASURING, WEIGHTS = range(3)  # the random streams of a seed
 def train(config: Permutations, name: str, bar: bool = True) -> None:
     """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
     path = run_path(config, "permutations", config.case, name)
-    deciding = settings(config, name, config.settings_of(name))
+    deciding = settings(config, name, config.settings_of(name), without=("compile",))
     with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
         if folder.finished(config.steps):
             print(f"{path}: finished before, {config.steps} steps", flush=True)
@@ -62,10 +63,15 @@ def make(config: Permutations, name: str) -> Sorting | Run:
 
 
 def seconds(config: Permutations, name: str) -> float:
-    """About how long a run takes on this machine, from a few steps."""
-    run = make(config, name)
+    """About how long a run takes on this machine, from a few steps that are not compiled."""
+    run = make(replace(config, compile=False), name)
     times = seconds_per_call(lambda _: run.step(), range(7))
     return config.steps * sorted(times)[3]
+
+
+def order(theta: Tensor) -> rx.PlackettLuce:
+    """The distribution of the orders, for log-scores [R, B, n]."""
+    return rx.PlackettLuce(theta, replicas=1, validate=False)
 
 
 class Run:
@@ -89,28 +95,35 @@ class Run:
         self.noise = rx.replicas.Streams(streams(TRAINING), on, torch.float64)
         self.measuring = rx.replicas.Streams(streams(MEASURING), on, torch.float64)
         self.optimizers = {"theta": rx.replicas.Adam([self.theta], config.lr)}
-        self.phi = torch.nn.Module()
-        if self.noisy:
-            own = config.settings_of(name)
-            self.estimator, self.phi = build(
-                name, own, self.problem, config.n, streams(WEIGHTS), on
-            )
-        if list(self.phi.parameters()):
-            self.optimizers["phi"] = rx.replicas.Adam(self.phi.parameters(), config.phi_lr)
+        own, relaxable = config.settings_of(name), self.problem.relaxable
+        self.phi = build(own, name, relaxable, config.n, streams(WEIGHTS)).to(on)
+        self.params = list(self.phi.parameters())
+        if self.params:
+            self.optimizers["phi"] = rx.replicas.Adam(self.params, config.phi_lr)
+        self.estimator = rx.ESTIMATORS["reinforce" if name == "exact" else name].function
+        self.differentiate = compiled(self.backward) if config.compile else self.backward
 
     def step(self) -> None:
         """One gradient and one step of both optimisers."""
-        if self.noisy:
-            rx.backward(self.estimate(self.theta, self.noise), self.phi)
-        else:
-            self.expected().sum().backward()
+        self.differentiate(self.draw_noise(self.theta, self.noise))
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
 
-    def estimate(self, theta: Tensor, generator: rx.replicas.Streams) -> rx.Estimate:
-        dist = rx.PlackettLuce(theta, replicas=1, validate=False)
-        return self.estimator(self.problem.f, dist, generator=generator)
+    def backward(self, noise: rx.Noise | None) -> None:
+        if noise is None:
+            self.expected().sum().backward()
+        else:
+            rx.backward(self.estimate(self.theta, noise), self.params)
+
+    def draw_noise(self, theta: Tensor, streams: rx.replicas.Streams) -> rx.Noise | None:
+        """The random numbers of one estimate per row of theta; none for the exact gradient."""
+        return self.estimator.noise(order(theta), generator=streams) if self.noisy else None
+
+    def estimate(self, theta: Tensor, noise: rx.Noise) -> rx.Estimate:
+        """A gradient estimate for every row of theta [R, B, n]."""
+        draw, f = self.estimator.draw(order(theta), noise=noise), self.problem.f
+        return self.estimator(f, draw, **self.phi.arguments(f, draw.dist))
 
     def expected(self) -> Tensor:
         """E[f(b)] of every replica, [R, 1]."""
@@ -138,7 +151,8 @@ class Run:
     def log_variance(self) -> Tensor:
         """2 ln of the mean over coordinates of the gradient's standard deviation, [R]."""
         many = self.theta.detach().expand(-1, self.config.variance_samples, -1)
-        spread = self.estimate(many, self.measuring).grad.detach().std(1).mean(-1)
+        estimate = self.estimate(many, self.draw_noise(many, self.measuring))
+        spread = estimate.grad.detach().std(1).mean(-1)
         return torch.where(spread > 0, 2 * spread.log(), torch.nan)
 
     def state_dict(self) -> dict[str, Any]:
