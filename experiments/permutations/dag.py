@@ -117,17 +117,13 @@ def equivalence_class(edges: np.ndarray) -> np.ndarray:
     The members have the same skeleton and the same colliders. Every one of them agrees with some
     order, so that orienting the skeleton along all orders finds them all.
     """
-    n, skeleton, colliders = len(edges), edges | edges.T, _colliders(edges)
-    found = np.zeros_like(edges)
-    for order in permutations(range(n)):
-        place = np.argsort(order)
-        member = skeleton & (place[:, None] < place)
-        if (_colliders(member) == colliders).all():
-            found |= member
-    return found
+    place = np.array(list(permutations(range(len(edges)))))
+    members = (edges | edges.T) & (place[:, :, None] < place[:, None, :])
+    same = (colliders(members) == colliders(edges[None])).all((1, 2, 3))
+    return members[same].any(0)
 
 
-def _colliders(edges: np.ndarray) -> np.ndarray:
-    """Whether i -> k <- j without an edge between i and j, [n, n, n]."""
-    apart = ~(edges | edges.T | np.eye(len(edges), dtype=bool))
-    return edges[:, None] & edges[None] & apart[:, :, None]
+def colliders(edges: np.ndarray) -> np.ndarray:
+    """Whether i -> k <- j without an edge between i and j, [D, n, n, n] for DAGs [D, n, n]."""
+    apart = ~(edges | edges.mT | np.eye(edges.shape[-1], dtype=bool))
+    return edges[:, :, None] & edges[:, None] & apart[..., None]

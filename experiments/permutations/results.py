@@ -14,7 +14,8 @@ from experiments.run.files import locked, read_rows, read_table, texts, with_old
 from experiments.run.statistics import standard_error
 
 KEYS = ("step", "seed")
-METRICS = ("loss", "gap", "mode_gap", "distance", "lists_wrong", "numbers_wrong", "log_variance")
+METRICS = ("loss", "gap", "mode_gap", "distance", "best_distance")
+METRICS += ("lists_wrong", "numbers_wrong", "log_variance")
 # Columns of summary.csv: means over seeds at the last step, and their standard errors.
 SUMMARY = ("estimator", "seeds", "steps")
 SUMMARY += tuple(f"{metric}_{what}" for metric in METRICS for what in ("mean", "se"))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 import relax as rx
 from experiments.permutations.config import SORTING, Permutations
+from experiments.permutations.parts import Parts
 from experiments.permutations.sinkhorn import gumbel_sinkhorn, matching
 from experiments.run.config import device
 from relax.distributions import open_interval
 
 
-class Sorting:
+class Sorting(Parts):
     """R networks, one per seed. Each number of a list gets a score for each place.
 
     The network sees one number at a time. It is trained to reproduce the sorted list, as the
@@ -38,6 +37,8 @@ class Sorting:
             [torch.Generator().manual_seed(seed) for seed in self.seeds],
         ).to(on)
         self.optimizer = rx.replicas.Adam(self.net.parameters(), config.lr)
+        self.parts = {"net": self.net, "adam": self.optimizer, "noise": self.noise}
+        self.parts["measuring"] = self.measuring
         self.loss = torch.zeros(len(self.seeds), device=on)
 
     def scores(self, lists: Tensor) -> Tensor:
@@ -67,17 +68,3 @@ class Sorting:
         shares = {"lists_wrong": wrong.any(-1), "numbers_wrong": wrong}
         means = {name: x.flatten(1).double().mean(-1) for name, x in shares.items()}
         return {"loss": self.loss.detach(), **means}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "noise": self.noise.state_dict(),
-            "measuring": self.measuring.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.noise.load_state_dict(state["noise"])
-        self.measuring.load_state_dict(state["measuring"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 import relax as rx
 from experiments.permutations.config import Permutations
 from experiments.permutations.methods import build
-from experiments.permutations.orders import most_probable
+from experiments.permutations.orders import value
+from experiments.permutations.parts import Parts
 from experiments.permutations.problems import PROBLEMS
 from experiments.permutations.results import headline, summarise
 from experiments.permutations.sorting import Sorting
@@ -74,7 +74,7 @@ def order(theta: Tensor) -> rx.PlackettLuce:
     return rx.PlackettLuce(theta, replicas=1, validate=False)
 
 
-class Run:
+class Run(Parts):
     """Log-scores and phi of R replicas, one per seed, with their optimisers and random streams.
 
     theta is [R, 1, n]: R replicas of a batch of one order, in double precision.
@@ -91,16 +91,18 @@ class Run:
 
         self.problem = PROBLEMS[config.problem](config.n, self.seeds, config.observations, on)
         zeros = torch.zeros(len(self.seeds), 1, config.n, dtype=torch.float64, device=on)
-        self.theta = torch.nn.Parameter(zeros)
-        self.noise = rx.replicas.Streams(streams(TRAINING), on, torch.float64)
-        self.measuring = rx.replicas.Streams(streams(MEASURING), on, torch.float64)
-        self.optimizers = {"theta": rx.replicas.Adam([self.theta], config.lr)}
+        scores = torch.nn.ParameterList([zeros])
         own, relaxable = config.settings_of(name), self.problem.relaxable
         self.phi = build(own, name, relaxable, config.n, streams(WEIGHTS)).to(on)
-        self.params = list(self.phi.parameters())
+        self.theta, self.params = scores[0], list(self.phi.parameters())
+        self.noise = rx.replicas.Streams(streams(TRAINING), on, torch.float64)
+        self.measuring = rx.replicas.Streams(streams(MEASURING), on, torch.float64)
+        self.optimizers = {"adam": rx.replicas.Adam([self.theta], config.lr)}
         if self.params:
-            self.optimizers["phi"] = rx.replicas.Adam(self.params, config.phi_lr)
-        self.estimator = rx.ESTIMATORS["reinforce" if name == "exact" else name].function
+            self.optimizers["adam of phi"] = rx.replicas.Adam(self.params, config.phi_lr)
+        self.parts = {"scores": scores, "phi": self.phi, **self.optimizers}
+        self.parts |= {"noise": self.noise, "measuring": self.measuring}
+        self.estimator = rx.ESTIMATORS[name if self.noisy else "reinforce"].function
         self.differentiate = compiled(self.backward) if config.compile else self.backward
 
     def step(self) -> None:
@@ -131,8 +133,8 @@ class Run:
 
     @property
     def metrics(self) -> list[str]:
-        more = ["log_variance"] if self.noisy else []
-        return ["loss", "gap", "mode_gap", *self.problem.readings(self.theta), *more]
+        variance = ["log_variance"] if self.noisy else []
+        return ["loss", "gap", "mode_gap", *self.problem.metrics, *variance]
 
     @torch.no_grad()
     def readings(self) -> dict[str, Tensor]:
@@ -141,11 +143,11 @@ class Run:
         loss: E[f(b)], exact. gap: its distance from the smallest f. mode_gap: that of the most
         probable order. log_variance: as Gadetsky et al. plot it.
         """
-        problem = self.problem
-        loss, best = self.expected().squeeze(-1), problem.orders.lowest(problem.cost).flatten()
-        mode = problem.f(most_probable(self.theta)).squeeze(-1)
-        found = {"loss": loss, "gap": loss - best, "mode_gap": mode - best}
-        found |= problem.readings(self.theta)
+        problem, loss = self.problem, self.expected()
+        mode = self.theta.argsort(dim=-1, descending=True, stable=True)
+        best, at_mode = (value(items, problem.cost) for items in (problem.best, mode))
+        found = {"loss": loss, "gap": loss - best, "mode_gap": at_mode - best}
+        found = {name: x.flatten() for name, x in found.items()} | problem.readings(mode)
         return found | ({"log_variance": self.log_variance()} if self.noisy else {})
 
     def log_variance(self) -> Tensor:
@@ -154,21 +156,3 @@ class Run:
         estimate = self.estimate(many, self.draw_noise(many, self.measuring))
         spread = estimate.grad.detach().std(1).mean(-1)
         return torch.where(spread > 0, 2 * spread.log(), torch.nan)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "theta": self.theta.detach(),
-            "phi": self.phi.state_dict(),
-            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
-            "noise": self.noise.state_dict(),
-            "measuring": self.measuring.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        with torch.no_grad():
-            self.theta.copy_(state["theta"])
-        self.phi.load_state_dict(state["phi"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.noise.load_state_dict(state["noise"])
-        self.measuring.load_state_dict(state["measuring"])
