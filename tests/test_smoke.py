@@ -15,6 +15,7 @@ from tests.torture import victims
 KEYS = ("step", "seed", "lr", "scale")
 OFFLINE = ("tracking.mode=offline", "save_every=30")
 OVERRIDES = {"toy": ("estimator=[rebar,relax,exact]",), "vae": ("epochs=2",), "rl": ()}
+OVERRIDES["permutations"] = ("estimator=[rebar,relax,exact]", "n=5")
 
 
 @pytest.fixture(scope="module", params=OVERRIDES)

@@ -22,6 +22,7 @@ class Sorting(Parts):
     Source: Mena et al. (2018), section 5.1.
     """
 
+    gradients = None  # no variance is measured
     metrics = ("loss", "lists_wrong", "numbers_wrong")
 
     def __init__(self, config: Permutations) -> None:

@@ -20,7 +20,7 @@ from experiments.run.accelerate import compiled, seconds_per_call
 from experiments.run.config import device, run_path, settings
 from experiments.run.files import read_table
 from experiments.run.folder import RunFolder
-from experiments.run.tracker import Tracker
+from experiments.run.tracker import Tracker, now_and_then
 
 TRAINING, MEASURING, WEIGHTS = range(3)  # the random streams of a seed
 
@@ -51,6 +51,8 @@ def train(config: Permutations, name: str, bar: bool = True) -> None:
                 run.step()
                 if step % config.log_every == 0:
                     tracker.log(step, run.readings())
+                    if run.gradients is not None and now_and_then(step // config.log_every):
+                        tracker.histogram("gradient", run.gradients, step)
                 tracker.progress(step)
                 if folder.due or step == config.steps:
                     folder.save(step, run.state_dict(), tracker)
@@ -77,8 +79,11 @@ def order(theta: Tensor) -> rx.PlackettLuce:
 class Run(Parts):
     """Log-scores and phi of R replicas, one per seed, with their optimisers and random streams.
 
-    theta is [R, 1, n]: R replicas of a batch of one order, in double precision.
+    theta is [R, 1, n]: R replicas of a batch of one order, in double precision. `gradients`: those
+    of the last measurement of the variance, [R, variance_samples, n].
     """
+
+    gradients: Tensor | None = None
 
     def __init__(self, config: Permutations, name: str, seeds: Sequence[int] | None = None) -> None:
         self.config, self.noisy = config, name != "exact"
@@ -154,5 +159,6 @@ class Run(Parts):
         """2 ln of the mean over coordinates of the gradient's standard deviation, [R]."""
         many = self.theta.detach().expand(-1, self.config.variance_samples, -1)
         estimate = self.estimate(many, self.draw_noise(many, self.measuring))
-        spread = estimate.grad.detach().std(1).mean(-1)
+        self.gradients = estimate.grad.detach()
+        spread = self.gradients.std(1).mean(-1)
         return torch.where(spread > 0, 2 * spread.log(), torch.nan)

@@ -10,6 +10,7 @@ from scripts import style
 from scripts.report import (
     claims,
     estimators,
+    permutations,
     rl,
     rl_tables,
     speed,
@@ -21,7 +22,7 @@ from scripts.report import (
 )
 from scripts.results import Results, markdown
 
-PAGES = ("README", "toy", "vae", "policies", "estimators", "speed", "differences")
+PAGES = ("README", "toy", "vae", "policies", "permutations", "estimators", "speed", "differences")
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=jinja2.StrictUndefined,
@@ -31,7 +32,7 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
-MODULES = (style, claims, estimators, rl, rl_tables, speed, toy)
+MODULES = (style, claims, estimators, permutations, rl, rl_tables, speed, toy)
 MODULES += (vae, vae_comparisons, vae_residual, vae_tables)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 
