@@ -127,7 +127,7 @@ reproduce-permutations: PRESET ?= paper
 reproduce-permutations: ORDERS = $(PY) -m experiments.permutations preset=permutations/$(PRESET)
 reproduce-permutations: FULL = $(filter paper,$(PRESET))
 reproduce-permutations: $(READY) ## 15 min | orders of items: a toy, the order of a DAG, sorting
-	$(ORDERS) problem=matching $(if $(FULL),compile=true) $(ARGS)
+	$(ORDERS) problem=matching $(ARGS)
 	@for n in 5 6 7; do set -ex; $(ORDERS) problem=structure n=$$n $(ARGS); done
 	@for n in 5 10 20 40; do set -ex; \
 		$(ORDERS) problem=sorting n=$$n $(if $(FULL),seeds=10) $(ARGS); \
@@ -139,7 +139,7 @@ reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run the three fa
 report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report
 
-dashboard: $(READY) ## instant | runs/dashboard.html and W&B's terminal dashboard, or the address
+dashboard: $(READY) ## instant | write runs/dashboard.html, print the address of online runs
 	@$(PY) -m scripts.dashboard $(ARGS)
 
 torture: $(READY) ## 10 min | kill runs, damage their files, resume: results/robustness.md

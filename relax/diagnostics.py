@@ -1,15 +1,13 @@
 """Whether an estimator is unbiased, and how noisy it is: exact gradients, bias tests, variances.
 
-Samples are drawn in chunks, and only sums are kept, in float64. A variance is that of one estimate,
-per coordinate, over fresh draws at fixed parameters: of one row's gradient in theta, or, with
-`of=parameters`, of the batch's gradient in parameters behind theta and f, as `rx.backward` computes
-it. Every estimator starts from the same state of the generator, so that its numbers do not depend
-on what else is measured.
+A variance is that of one estimate, per coordinate, over fresh draws at fixed parameters: of one
+row's gradient in theta, or, with `of=parameters`, of the batch's gradient in parameters behind
+theta and f, as `rx.backward` computes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,13 +16,10 @@ import torch
 from torch import Tensor
 
 from relax.distributions import Distribution, Draw, Noise, RandomSource, as_distribution
-from relax.estimate import Estimate
 from relax.function import Function
-from relax.objectives import Parameters, gradients, grads_of, parameters_of
-from relax.replicas import Streams
+from relax.moments import Estimator, as_vector, moments, moments_of_each
+from relax.objectives import Parameters, grads_of, parameters_of
 
-Estimator = Callable[..., Estimate]
-CHUNK = 2**20  # numbers of theta drawn at once
 SAMPLES, SAMPLES_OF = 300_000, 3_000  # of a bias test; with `of` each takes a backward pass
 
 
@@ -69,7 +64,7 @@ def _exact(f: Callable, dist: Distribution, of: list[Tensor] | None, direct: boo
         if of is None:
             return torch.autograd.grad(expectation, dist.theta)[0]
         rows = dist.batch_shape[dist.replicas :].numel()
-        return _vector(grads_of([expectation / rows], of))
+        return as_vector(grads_of([expectation / rows], of))
 
 
 @dataclass(frozen=True)
@@ -135,9 +130,9 @@ def bias_test(
     if params is None:
         _check_layout(partial(estimator, **settings), f, dist)
     samples = samples or (SAMPLES if params is None else SAMPLES_OF)
-    moments = _moments(partial(estimator, **settings), f, dist, samples, generator, params)
+    found = moments(partial(estimator, **settings), f, dist, samples, generator, params)
     rounding = 8 * torch.finfo(dist.theta.dtype).eps
-    return BiasTest(exact.double(), moments.mean, moments.standard_error, samples, rounding)
+    return BiasTest(exact.double(), found.mean, found.standard_error, samples, rounding)
 
 
 def gradient_variance(
@@ -162,8 +157,10 @@ def gradient_variance(
     Returns:
         name -> the shape of theta; with `of` one vector, the parameters' entries in order.
     """
-    moments = _all_moments(estimators, f, dist, samples, generator, of)
-    return {name: m.variance for name, m in moments.items()}
+    found = moments_of_each(
+        estimators, f, as_distribution(dist), samples, generator, _parameters(of)
+    )
+    return {name: m.variance for name, m in found.items()}
 
 
 def signal_to_noise(
@@ -176,87 +173,10 @@ def signal_to_noise(
     of: Parameters | None = None,
 ) -> dict[str, Tensor]:
     """|mean| over standard deviation of one estimate, per coordinate; as `gradient_variance`."""
-    moments = _all_moments(estimators, f, dist, samples, generator, of)
-    return {name: m.mean.abs() / m.variance.sqrt() for name, m in moments.items()}
-
-
-class _Moments:
-    """Mean and variance of rows that come in chunks (Chan, Golub and LeVeque, 1983)."""
-
-    count = 0
-    mean: Tensor
-    squares: Tensor
-
-    def add(self, rows: Tensor) -> None:
-        """rows [n, ...]."""
-        rows = rows.double()
-        n, mean = len(rows), rows.mean(0)
-        squares = (rows - mean).square().sum(0)
-        if not self.count:
-            self.count, self.mean, self.squares = n, mean, squares
-            return
-        delta, total = mean - self.mean, self.count + n
-        self.squares = self.squares + squares + delta.square() * (self.count * n / total)
-        self.mean = self.mean + delta * (n / total)
-        self.count = total
-
-    @property
-    def variance(self) -> Tensor:
-        return self.squares / (self.count - 1)
-
-    @property
-    def standard_error(self) -> Tensor:
-        return (self.variance / self.count).sqrt()
-
-
-def _all_moments(
-    estimators: Mapping[str, Estimator],
-    f: Callable,
-    dist: Any,
-    samples: int,
-    generator: RandomSource,
-    of: Parameters | None,
-) -> dict[str, _Moments]:
-    if not isinstance(estimators, Mapping):
-        raise TypeError(
-            f"estimators must be a dictionary, such as {{'rloo': rx.rloo}}, not "
-            f"{type(estimators).__name__}"
-        )
-    dist, params = as_distribution(dist), _parameters(of)
-    restarted = _restart(generator, dist.theta.device)
-    return {
-        name: _moments(estimator, f, dist, samples, restarted(), params)
-        for name, estimator in estimators.items()
-    }
-
-
-def _moments(
-    estimator: Estimator,
-    f: Callable,
-    dist: Distribution,
-    samples: int,
-    generator: RandomSource,
-    of: list[Tensor] | None,
-) -> _Moments:
-    if samples < 2:
-        raise ValueError(f"a variance needs at least 2 samples, got {samples}")
-    moments = _Moments()
-    many = _in_theta if of is None else partial(_in_parameters, of=of)
-    for rows in many(estimator, f, dist, samples, generator):
-        moments.add(rows)
-    return moments
-
-
-def _in_theta(
-    estimator: Estimator, f: Callable, dist: Distribution, samples: int, generator: RandomSource
-) -> Iterator[Tensor]:
-    """Gradients in theta, [n, *shape of theta] at a time."""
-    fixed = dist.with_theta(dist.theta.detach())
-    chunk = max(1, CHUNK // dist.theta.numel())
-    for start in range(0, samples, chunk):
-        many = fixed.expand(min(chunk, samples - start))
-        with torch.no_grad():
-            yield estimator(f, many, generator=generator).grad
+    found = moments_of_each(
+        estimators, f, as_distribution(dist), samples, generator, _parameters(of)
+    )
+    return {name: m.mean.abs() / m.variance.sqrt() for name, m in found.items()}
 
 
 def _check_layout(estimator: Estimator, f: Callable, dist: Distribution) -> None:
@@ -303,38 +223,3 @@ def _first_copy(draw: Draw, dist: Distribution) -> Draw:
 def _close(x: Tensor, y: Tensor) -> bool:
     tolerance = 1e-3 if x.dtype == torch.float32 else 1e-7
     return bool((x - y).abs().max() <= tolerance * (1 + x.abs().max()))
-
-
-def _in_parameters(
-    estimator: Estimator,
-    f: Callable,
-    dist: Distribution,
-    samples: int,
-    generator: RandomSource,
-    of: list[Tensor],
-) -> Iterator[Tensor]:
-    """Gradients in the parameters, [1, P] at a time, each of one estimate for the batch."""
-    for _ in range(samples):
-        est = estimator(f, dist, generator=generator)
-        yield _vector(gradients(est, of)).unsqueeze(0)
-
-
-def _vector(grads: Iterable[Tensor]) -> Tensor:
-    return torch.cat([grad.detach().flatten() for grad in grads])
-
-
-def _restart(generator: RandomSource, device: torch.device) -> Callable[[], RandomSource]:
-    """A function that returns the generator, reset to its present state."""
-    if generator is None:
-        seed = int(torch.randint(2**60, ()))
-        return lambda: torch.Generator(device).manual_seed(seed)
-    if isinstance(generator, Streams):
-        restore: Callable[[], Any] = partial(generator.load_state_dict, generator.state_dict())
-    else:
-        restore = partial(generator.set_state, generator.get_state())
-
-    def restarted() -> RandomSource:
-        restore()
-        return generator
-
-    return restarted

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relax.estimate import Estimate
+from relax.result import Estimate
 
 Parameters = nn.Module | Tensor | Iterable[Tensor | nn.Module]
-
 
 FREED = (
     "An earlier backward pass has freed the graph behind theta or f(b). Estimates that share one, "
@@ -68,7 +67,7 @@ def backward(
                 "parameters that require a gradient (a rollout played under no_grad is replayed by "
                 "draw.at(dist)). To train phi alone: rx.variance_objective(est).backward()"
             )
-    pairs = weighted(layers)
+    pairs = _weighted(layers)
     params = [p for p in parameters_of(phi, "phi") if p.requires_grad]
     try:
         if params:
@@ -141,7 +140,7 @@ def gradients(est: Estimate | Sequence[Estimate], params: Iterable[Tensor]) -> l
     Raises:
         ValueError: neither theta nor f(b) depends on any of the parameters.
     """
-    tensors, weights = zip(*weighted(_layers(est)), strict=True)
+    tensors, weights = zip(*_weighted(_layers(est)), strict=True)
     return grads_of(tensors, list(params), weights)
 
 
@@ -169,20 +168,16 @@ def variance_objective(est: Estimate | Sequence[Estimate]) -> Tensor:
     and replicas. An estimator with an objective of its own (NVIL, MuProp) contributes that instead.
     """
     layers = _layers(est)
-    rows, objective = layers[0].rows, total([_squares(e).sum() for e in layers])
+    sums = [_squares(e).sum() for e in layers]
+    rows, objective = layers[0].rows, sums[0] if len(sums) == 1 else torch.stack(sums).sum()
     return objective / rows if rows > 1 else objective
 
 
-def weighted(est: Estimate | Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
+def _weighted(layers: list[Estimate]) -> list[tuple[Tensor, Tensor]]:
     """What to differentiate and the gradient to send into it: every theta, and one value.
 
-    For steps that take all gradients in one pass. What has no graph is left out: a black-box value,
-    a constant theta. Mean over the batch, sum over replicas.
-
-    Raises:
-        ValueError: layers with different values, an empty batch, or nothing has a graph.
+    What has no graph is left out: a black-box value, a constant theta.
     """
-    layers = _layers(est)
     first = layers[0]
     if any(e.value is not first.value for e in layers):
         raise ValueError(
@@ -200,11 +195,6 @@ def weighted(est: Estimate | Sequence[Estimate]) -> list[tuple[Tensor, Tensor]]:
     if not pairs:
         raise ValueError("nothing to differentiate: neither theta nor f(b) requires a gradient")
     return pairs
-
-
-def total(scalars: list[Tensor]) -> Tensor:
-    """The sum of scalars, one at least."""
-    return scalars[0] if len(scalars) == 1 else torch.stack(scalars).sum()
 
 
 def _squares(est: Estimate) -> Tensor:
@@ -235,20 +225,8 @@ def parameters_of(given: Any, argument: str) -> list[Tensor]:
     if hasattr(given, "parameters"):
         return list(given.parameters())
     if isinstance(given, Iterable) and not isinstance(given, str | dict):
-        params: list[Tensor] = []
-        for part in given:
-            if isinstance(part, Tensor):
-                params.append(part)
-            elif hasattr(part, "parameters"):
-                params.extend(part.parameters())
-            else:
-                raise TypeError(_not_parameters(part, argument))
-        return params
-    raise TypeError(_not_parameters(given, argument))
-
-
-def _not_parameters(given: Any, argument: str) -> str:
-    return (
+        return [p for part in given for p in parameters_of(part, argument)]
+    raise TypeError(
         f"{argument} must be a module, a parameter, or an iterable of modules and parameters, not "
         f"{type(given).__name__}"
     )

@@ -40,6 +40,11 @@ class Scheme:
     with_v: bool = False
     may_couple: bool = False
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The settings of an estimator that belong to sampling."""
+        return ("samples", *(("coupled",) if self.may_couple else ()), "generator")
+
     def check(self, name: str, draw: Draw) -> None:
         """Raise ValueError where the estimator `name` is not meant for this draw."""
         wanted = self.kind_of_one if draw.samples == 1 else self.kind

@@ -1,8 +1,7 @@
 """Surrogates c_phi: small networks of z, the relaxed objective of REBAR, and their scales.
 
 Every surrogate is a callable c(z), z [..., *batch, *event] -> [..., *batch], and must accept
-leading axes, because z and z~ go through it together. It may also offer
-`value_and_grad(z) -> (c, dc/dz)`, both attached to phi, which saves the second derivative in z.
+leading axes, because z and z~ go through it together.
 """
 
 from __future__ import annotations
@@ -17,6 +16,11 @@ from torch import Tensor, nn
 from relax.distributions import Distribution
 from relax.replicas import ACTIVATIONS, MLP, Linear
 
+REFUSED = (
+    "{} evaluates f at relaxed inputs sigma(z / lambda) and differentiates it; {}. Use relax with "
+    "a surrogate of z for an f that cannot be relaxed"
+)
+
 
 class MLPSurrogate(nn.Module):
     """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
@@ -27,11 +31,10 @@ class MLPSurrogate(nn.Module):
         activation: "tanh", "relu" or "elu".
         lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
             z is an unbounded logit, so its scale matters more than the size of the network.
-        zero_scale: the output times a learned scalar that starts at 0, so that RELAX starts as
-            REINFORCE; without it c starts as random noise of the size of its weights.
-        context: features of an input x on which c may depend as well: `c=net.given(x)` with x
-            [..., (R,) B, context]. With a wrapper such as DistributedDataParallel:
-            `c=lambda z: wrapper(z, x)`.
+        zero_scale: multiply the output by a learned scalar that starts at 0, so that RELAX starts
+            as REINFORCE and not with a random c.
+        context: features of an input x, [..., (R,) B, context], on which c may depend as well:
+            `c=net.given(x)`; through a wrapper for several GPUs `c=lambda z: wrapper(z, x)`.
         replicas: R networks side by side; `generator` one, or one per replica.
 
     Raises:
@@ -68,9 +71,9 @@ class MLPSurrogate(nn.Module):
         y = self.net(self._inputs(flat, self._sharpness(flat)), self._offset(x, flat))
         return self._value(y, z)
 
-    def given(self, x: Tensor) -> Given:
+    def given(self, x: Tensor) -> Bound:
         """c(., x): a surrogate of z alone, at a context that does not depend on z."""
-        return Given(self, x)
+        return Bound(self, x)
 
     def value_and_grad(self, z: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """c(z) and dc/dz in closed form, both attached to phi."""
@@ -82,7 +85,7 @@ class MLPSurrogate(nn.Module):
         grad = vjp(one if self.scale is None else self.scale[..., None, None])
         if sharpness is not None:
             grad = ACTIVATIONS["tanh"].vjp(grad, inputs) * sharpness
-        grad = _cast(grad, z.dtype).expand_as(flat)
+        grad = grad.to(z.dtype).expand_as(flat)
         return self._value(y, z), _shaped(grad, z.shape)
 
     def _flat(self, z: Tensor) -> Tensor:
@@ -104,19 +107,17 @@ class MLPSurrogate(nn.Module):
 
     def _inputs(self, z: Tensor, sharpness: Tensor | float | None) -> Tensor:
         """What the network sees of z."""
-        z = _cast(z, self.net.dtype)
+        z = z.to(self.net.dtype)
         return z if sharpness is None else torch.tanh(z * sharpness)
 
     def _offset(self, x: Tensor | None, z: Tensor) -> Tensor | None:
         """What the context adds to the first layer."""
+        if x is not None and self.context is None:
+            raise ValueError("this mlp takes no context: make it by mlp(..., context=features)")
         if x is None and self.context is not None:
             raise ValueError("this mlp was made with a context x: use c=net.given(x)")
-        if x is None:
+        if x is None or self.context is None:
             return None
-        if self.context is None:
-            raise ValueError(
-                "this mlp takes no context: make it by mlp(..., context=features of x)"
-            )
         features, rows = self.context.weight.shape[-2], z.shape[max(0, z.ndim - x.ndim) : -1]
         fits = len(rows) == x.ndim - 1 and all(
             n in (1, rows_of_z) for n, rows_of_z in zip(x.shape[:-1], rows, strict=True)
@@ -126,51 +127,44 @@ class MLPSurrogate(nn.Module):
                 f"the context has shape {list(x.shape)} where z has {list(z.shape)}: it needs "
                 f"{features} features for each of z's rows, [..., B, {features}]"
             )
-        return cast(Tensor, self.context(_cast(x, self.net.dtype)))
+        return cast(Tensor, self.context(x.to(self.net.dtype)))
 
     def _value(self, y: Tensor, z: Tensor) -> Tensor:
         """c(z) in z's batch shape and type, from the network's output y [..., (R,) B, 1]."""
         if self.scale is not None:
             y = y * lift(self.scale, y, y.ndim - 3)
-        return _shaped(_cast(y.squeeze(-1), z.dtype), z.shape[: z.ndim - len(self.event)])
+        return _shaped(y.squeeze(-1).to(z.dtype), z.shape[: z.ndim - len(self.event)])
 
 
 mlp = MLPSurrogate
 
 
-class Functional:
-    """An `mlp` at given parameters, for torch.func and vmap; made by `functional`."""
+class Bound:
+    """An `mlp` as the estimators take it, c(z), at a fixed context x and perhaps other parameters.
 
-    def __init__(self, net: MLPSurrogate, params: dict[str, Tensor]) -> None:
-        self.net, self.params = net, params
+    `parameters()` lists the parameters in use, so that `rx.backward(est, phi=c.given(x))` works.
+    """
 
-    def __call__(self, z: Tensor) -> Tensor:
-        return cast(Tensor, torch.func.functional_call(self.net, self.params, (z,)))
+    def __init__(
+        self, net: MLPSurrogate, x: Tensor | None = None, params: dict[str, Tensor] | None = None
+    ) -> None:
+        self.net, self.x, self.params = net, x, params
 
-    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.functional_call(self.net, self.params, (z,), {"with_grad": True})
-
-
-def functional(net: MLPSurrogate, params: dict[str, Tensor]) -> Functional:
-    """c(z) of an `mlp` at given parameters, `dict(net.named_parameters())` or a copy of them."""
-    return Functional(net, params)
-
-
-class Given:
-    """A network c(z, x) at a fixed x, as the estimators take it: c(z) and `value_and_grad(z)`."""
-
-    def __init__(self, net: MLPSurrogate, x: Tensor) -> None:
-        self.net, self.x = net, x
-
-    def __call__(self, z: Tensor) -> Tensor:
-        return cast(Tensor, self.net(z, self.x))
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The network's, so that `rx.backward(est, phi=c.given(x))` works."""
-        return self.net.parameters()
+    def __call__(self, z: Tensor, with_grad: bool = False) -> Any:
+        if self.params is None:
+            return self.net(z, self.x, with_grad)
+        return torch.func.functional_call(self.net, self.params, (z, self.x, with_grad))
 
     def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.net.value_and_grad(z, self.x)
+        return cast(tuple[Tensor, Tensor], self(z, with_grad=True))
+
+    def parameters(self) -> Iterator[Tensor]:
+        return self.net.parameters() if self.params is None else iter(self.params.values())
+
+
+def functional(net: MLPSurrogate, params: dict[str, Tensor], x: Tensor | None = None) -> Bound:
+    """c(z) of an `mlp` at given parameters, such as `dict(net.named_parameters())`, for vmap."""
+    return Bound(net, x, params)
 
 
 class Scales(nn.Module):
@@ -220,11 +214,11 @@ def relaxed(
             z = z + shift  # sigma((z + shift) / lambda) = sigma(z / lambda + theta l / (l + 1))
         soft = dist.relaxed(z, temperature)
         try:
-            f_z = f(soft.clone() if soft.dtype == dist.dtype else soft.to(dist.dtype))
+            f_z = f(soft.to(dist.dtype, copy=True))
         except RuntimeError as error:
-            raise TypeError(_refused(name, f"it failed there: {error}")) from error
+            raise TypeError(REFUSED.format(name, f"it failed there: {error}")) from error
         if not (isinstance(f_z, Tensor) and f_z.requires_grad):
-            raise TypeError(_refused(name, "it carried no gradient there"))
+            raise TypeError(REFUSED.format(name, "it carried no gradient there"))
         return lift(eta, f_z, leading) * f_z
 
     return c
@@ -256,14 +250,3 @@ def lift(x: Tensor | float, like: Tensor, leading: int) -> Tensor | float:
 
 def _shaped(x: Tensor, shape: torch.Size) -> Tensor:
     return x if x.shape == shape else x.reshape(shape)
-
-
-def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x if x.dtype == dtype else x.to(dtype)
-
-
-def _refused(name: str, why: str) -> str:
-    return (
-        f"{name} evaluates f at relaxed inputs sigma(z / lambda) and differentiates it; {why}. "
-        f"Use relax with a surrogate of z for an f that cannot be relaxed"
-    )

@@ -1,7 +1,7 @@
-"""The figures and the page of the comparison: python -m scripts.compare_figures
+"""The figures of the comparison: python -m scripts.compare_figures
 
-From results/compare/*.csv: figures/compare (variance against time), figures/compare-curves
-(training at equal time) and the page estimators.md.
+From results/compare/*.csv: figures/compare (variance against time) and figures/compare-curves
+(training at equal time).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
+from matplotlib.transforms import Bbox
 
-from experiments.run.files import write_whole
 from experiments.run.statistics import best_setting
 from scripts import style
 from scripts.report.estimators import MODELS, STAGES, comparison
-from scripts.report.pages import render
 from scripts.results import Results, read
 
 RESULTS = Path("results")
@@ -36,11 +35,9 @@ HOLLOW = {"linestyle": "-", "mfc": "white"}
 
 @style.applied()
 def main() -> None:
-    results = Results(RESULTS)
-    figure(comparison(results))
+    figure(comparison(Results(RESULTS)))
     if curves := sorted((RESULTS / "compare").glob("curves-*.csv")):
         curves_figure(pd.concat(map(read, curves)))
-    write_whole(RESULTS / "estimators.md", render("estimators", results).encode())
 
 
 # ---- variance against time ----
@@ -102,26 +99,26 @@ def place_labels(ax, cell: pd.DataFrame) -> None:
     unit = 72 / ax.figure.dpi
     points = ax.transData.transform(cell[["milliseconds", "variance"]]) * unit
     left, bottom, _, top = (unit * edge for edge in ax.bbox.extents)
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
     labelled = [(p, n) for p, n in zip(points, cell.index, strict=True) if n in NAMED]
     for (x, y), name in sorted(labelled, key=lambda item: item[0][1]):
         text = style.label(name)
         width, height = 5.6 * len(text) + 2, 10
         places = [
-            (x + dx, y + dy, x + dx + width, y + dy + height)
+            Bbox.from_bounds(x + dx, y + dy, width, height)
             for dx, dy in offsets(width, height)
             if x + dx > left + 2 and bottom < y + dy < top - height
         ]
-        free = (box for box in places if not any(overlap(box, other) for other in taken))
+        free = (box for box in places if not box.count_overlaps(taken))
         box = next(free, places[0])
         taken.append(box)
         annotate(ax, text, (x, y), box, style.colour(name))
 
 
-def annotate(ax, text: str, point: tuple[float, float], box: tuple[float, ...], colour) -> None:
+def annotate(ax, text: str, point: tuple[float, float], box: Bbox, colour: str) -> None:
     """Write a label into its box, with a line to its point if that is far."""
-    dx, dy = box[0] - point[0], box[1] - point[1]
-    far = max(point[0] - box[2], dx, point[1] - box[3], dy) > 12
+    dx, dy = box.x0 - point[0], box.y0 - point[1]
+    far = max(point[0] - box.x1, dx, point[1] - box.y1, dy) > 12
     ax.annotate(
         text,
         point,
@@ -146,10 +143,6 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     return sorted(
         offsets, key=lambda o: abs(o[1] + height / 2) + 2 * (o[0] < 0) + abs(o[0] + width / 2) / 8
     )
-
-
-def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 # ---- training at equal time ----

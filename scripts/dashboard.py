@@ -1,13 +1,16 @@
-"""Show the runs: online ones by their address, others in a page and in W&B's terminal dashboard.
+"""Show the runs: online ones by their address at W&B, others in runs/dashboard.html.
 
-make dashboard          or          python -m scripts.dashboard [RUNS]
+    make dashboard          or          python -m scripts.dashboard [RUNS]
+
+While a run is active, the page is written again every minute.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 from experiments.run.config import Tracking
@@ -22,40 +25,39 @@ def addresses(runs: Path) -> list[str]:
     return list(dict.fromkeys(address for address in found if address))
 
 
-def look(runs: Path, program: Path, online: bool, terminal: bool) -> tuple[str, list[str]]:
-    """What to say, and the command to run (empty for none)."""
-    mirror = wandb_folder(runs)
-    offline = any(mirror.glob("offline-run-*"))
+def wandb_lines(runs: Path, online: bool) -> list[str]:
+    """Where W&B shows the runs: addresses of online runs, else commands for offline ones."""
     if online and (found := addresses(runs)):
-        return "\n".join(found), []
-    if not program.exists():
-        return "wandb is not installed here: make setup", []
-    if not any(mirror.glob("*run-*")):
-        return f"no runs under {mirror} yet: make reproduce-toy makes some in a minute", []
-    if not terminal:
-        return f"in a terminal: {program} leet {mirror}", []
-    hint = f"logged in; to send these runs: {program} sync {mirror}/offline-run-*"
-    return hint if online and offline else "", [str(program), "leet", str(mirror)]
+        return found
+    mirror, program = wandb_folder(runs), Path(sys.executable).with_name("wandb")
+    if not any(mirror.glob("offline-run-*")) or not program.exists():
+        return []
+    lines = [f"in a terminal: {program} leet {mirror}"]
+    if online:
+        lines.append(f"logged in; to upload these runs: {program} sync {mirror}/offline-run-*")
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="?", type=Path, default=Path("runs"))
     runs = parser.parse_args().runs
-    program = Path(sys.executable).with_name("wandb")
-    online = wandb_mode(Tracking()) == "online"
-    text, command = look(runs, program, online, sys.stdout.isatty())
-    if text:
-        print(text, flush=True)
-    if not online and html_dashboard.find_runs(runs):
+    if not html_dashboard.find_runs(runs):
+        print(f"no runs under {runs} yet: make reproduce-toy makes some in a minute")
+        return
+    active = html_dashboard.write(runs)
+    lines = [f"in a browser: {runs / 'dashboard.html'}"]
+    lines += wandb_lines(runs, wandb_mode(Tracking()) == "online")
+    if active:
+        lines.append("the page is updated every minute until the runs end; Ctrl-C stops that")
+    print(*lines, sep="\n", flush=True)
+    while active:
+        time.sleep(html_dashboard.REFRESH)
         active = html_dashboard.write(runs)
-        print(f"in a browser: {runs / 'dashboard.html'}", flush=True)
-        if active:  # keep the page up to date until the runs have ended
-            watch = [sys.executable, "-m", "scripts.html_dashboard", str(runs), "--watch"]
-            subprocess.Popen(watch, stdout=subprocess.DEVNULL, start_new_session=True)
-    if command:
-        os.execv(command[0], command)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

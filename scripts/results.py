@@ -81,6 +81,12 @@ class Results:
         rows = (r for r in self.rows(place) if all(r[k] == v for k, v in wanted.items()))
         return next(rows, None)
 
+    def names(self, place: str, usual: Sequence[str]) -> list[str]:
+        """The usual estimators, then others with a file in a folder or a row of its summary."""
+        summary = {row["estimator"] for row in self.rows(f"{place}/summary.csv")}
+        others = {*estimators(self.root / place, ()), *summary} - set(usual)
+        return [*usual, *sorted(others)]
+
     @cached_property
     def paper(self) -> dict:
         """The paper's curves and tables, by name; this repository's where the folder has none."""

@@ -1,9 +1,7 @@
 """The policy-gradient figures from CSV files: python -m scripts.rl_figures paper
 
 For every environment of the preset a picture results/figures/rl-<preset>-<env>, as PNG and PDF: the
-return and the log-variance, with the paper's curves over ours. And results/rl/<preset>/solve.csv:
-each estimator's steps until solved beside the baseline's, the interval of their ratio, and the
-paper's ratio.
+return and the log-variance, with the paper's curves over ours.
 """
 
 from __future__ import annotations
@@ -16,16 +14,10 @@ import pandas as pd
 
 from experiments.rl.results import restricted
 from experiments.run.errors import check
-from experiments.run.files import write_table
 from scripts import style
-from scripts.report.rl import LENGTHS, solve_row
+from scripts.report.rl import LENGTHS
 from scripts.results import Results, config, estimators, read
 from scripts.runs import POLICIES
-
-COLUMNS = (
-    "case,estimator,seeds,frames,solved,solved_frames,solved_frames_se,ratio,ratio_low,ratio_high,"
-    "solved_episodes,paper_episodes,paper_ratio"
-).split(",")
 
 
 @style.applied()
@@ -37,9 +29,6 @@ def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
         path = results / "figures" / f"rl-{preset}-{case}"
         style.upload(runs, "rl", preset, case, [figure(root, case, path)])
         print(f"{path}.png")
-    rows = [row for case in cases for row in solve_rows(root, case)]
-    write_table(root / "solve.csv", COLUMNS, rows)
-    print(f"{root / 'solve.csv'}")
 
 
 def load(case: Path, suffix: str = "") -> dict[str, pd.DataFrame]:
@@ -152,25 +141,6 @@ def thousands(x: float, _=None) -> str:
     if x >= 1_000_000:
         return f"{x / 1_000_000:g}M"
     return f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"
-
-
-# ---- the table ----
-
-
-def solve_rows(root: Path, case: str) -> list[list]:
-    """The case's rows of solve.csv."""
-    results, rows = Results(root.parents[1]), []
-    paper = results.paper["table"][case]
-    for name, table in load(root / case, "-solved").items():
-        row = solve_row(results, root.name, case, name, table, paper)
-        ratio = [f"{x:.2f}" for x in row["ratio"][:3]] if row["ratio"] else [None] * 3
-        episodes, theirs = row["solved_episodes"], row["paper_episodes"]
-        cells = [row[key] for key in COLUMNS[:5]]
-        cells += [f"{row[key]:.0f}" for key in COLUMNS[5:7]]
-        cells += [*ratio, None if episodes is None else f"{episodes.mean():.0f}"]
-        cells += [theirs and theirs[0], row["paper_ratio"] and f"{row['paper_ratio']:.2f}"]
-        rows.append(cells)
-    return rows
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.statistics import best_setting
+from scripts.intervals import Interval, difference, paired
 from scripts.results import Results, by_seed
 
 TOY = ("reinforce", "rebar", "relax", "exact")
@@ -115,8 +116,22 @@ def run_at_rate(
     return next((run for lr, run in runs.items() if math.isclose(lr, rate)), None)
 
 
-def steps_per_epoch(run: VaeRun) -> float:
-    return float((run.table["step"] / run.table["epoch"]).median())
+def compare(a: VaeRun, b: VaeRun, of_a: np.ndarray, of_b: np.ndarray) -> Interval:
+    """The mean of a's numbers minus b's, over paired seeds if the runs have the same seeds."""
+    return paired(of_a, of_b) if a.seed == b.seed else difference(of_a, of_b)
+
+
+def gap(a: VaeRun | None, b: VaeRun | None, metric: str) -> tuple[float, Interval | None]:
+    """The last epoch at which both have the metric, and a's mean minus b's there."""
+    if a is None or b is None:
+        return np.nan, None
+    epoch = float(a.curve(metric).index.intersection(b.curve(metric).index)[-1])
+    return epoch, compare(a, b, a.at(metric, epoch), b.at(metric, epoch))
+
+
+def shared_epochs(*runs: VaeRun) -> float:
+    """The last epoch that all runs have reached, so that none is given more training."""
+    return min(run.epochs for run in runs)
 
 
 def solved(results: Results, preset: str, case: str, estimator: str) -> pd.DataFrame | None:

@@ -105,7 +105,8 @@ def draw_variance(ax, runs: dict[str, ToyRun], paper: dict) -> None:
     if {"relax", "reinforce"} <= measured.keys():
         levels = {name: np.nanmean(values) for name, values in measured.items()}
         ratio = np.exp(levels["reinforce"] - levels["relax"])
-        ax.set_title(f"ln Var[g]: RELAX 1/{round_number(ratio)} of REINFORCE")
+        rounded = number(float(f"{ratio:.2g}"), 0)
+        ax.set_title(f"ln Var[g]: RELAX 1/{rounded} of REINFORCE")
     else:
         ax.set_title("ln Var[g]: lower is better")
     style.end_labels(ax, ends)
@@ -115,12 +116,6 @@ def rolling(values: pd.DataFrame) -> pd.DataFrame:
     """Means over the last WINDOW steps, from the first step that has as many before it."""
     points = max(1, min(len(values) // 2, int(WINDOW / (values.index[0] or 1))))
     return values.rolling(points, min_periods=1).mean().iloc[points - 1 :]
-
-
-def round_number(x: float) -> str:
-    """11384 -> 11 000"""
-    digits = 10 ** max(int(np.floor(np.log10(x))) - 1, 0)
-    return f"{round(x / digits) * digits:,}".replace(",", " ")
 
 
 # ---- what the estimators see of f ----

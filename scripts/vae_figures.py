@@ -1,15 +1,12 @@
-"""The VAE's figures and tables from its CSV files: python -m scripts.vae_figures quick
+"""The VAE's figures from its CSV files: python -m scripts.vae_figures quick
 
 For every case of the preset: -ELBO in training and on validation and the log-variance of the
-gradient, with the paper's curves over them, and results/vae/<preset>/<case>/table.md. With several
-learning rates the curves are those of the best one, and the validation score is drawn against the
-rate. For preset=variance: the variances of all estimators at the same weights, and histograms of
-the terms of RELAX's estimator.
+gradient at the best learning rate, with the paper's curves over them. For preset=variance:
+histograms of the terms of RELAX's estimator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,16 +14,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.errors import check
-from experiments.run.files import write_whole
 from experiments.vae.config import Vae
 from scripts import style
-from scripts.report.vae_tables import table_page
-from scripts.results import Results, estimators, plural, read
+from scripts.report.vae import PAIR
+from scripts.report.vae_tables import RELAXED
+from scripts.results import Results, estimators, number, read
 from scripts.runs import VAE, VaeRun, best_run
 
-RELAXED = ("concrete",)  # trains on a relaxed objective, which is no bound of the discrete model
 TITLE = {"fontsize": 10.5}
-SPAN = 40  # nats above the best that the figure of the rates shows
 METRICS = {
     "train": "-ELBO in training, nats",
     "valid": "-ELBO on validation",
@@ -41,22 +36,12 @@ def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
     check(cases, f"{folder} holds no results: python -m experiments.vae preset=vae/{preset}")
     for case in cases:
         stem = results / "figures" / f"vae-{preset}-{case.name}"
-        style.upload(runs, "vae", preset, case.name, list(figures(case, stem)))
-        if (case / "summary.csv").exists():
-            write_whole(case / "table.md", table_page(Results(results), preset, case.name).encode())
-        print(f"{stem}-*.png")
-
-
-def figures(case: Path, stem: Path) -> Iterator[Path]:
-    """Draw what the case has results for."""
-    if (case / "variance.csv").exists():
-        yield variance_figure(case, Path(f"{stem}-estimators"))
         if (case / "terms.csv").exists():
-            yield terms_figure(case, Path(f"{stem}-terms"))
-        return
-    if read(case / "summary.csv")["estimator"].duplicated().any():
-        yield rates_figure(case, Path(f"{stem}-rates"))
-    yield curves_figure(case, Path(f"{stem}-curves"))
+            picture = terms_figure(case, Path(f"{stem}-terms"))
+        else:
+            picture = curves_figure(case, Path(f"{stem}-curves"))
+        style.upload(runs, "vae", preset, case.name, [picture])
+        print(picture)
 
 
 def load(case: Path) -> dict[str, VaeRun]:
@@ -80,7 +65,7 @@ def curves_figure(case: Path, path: Path) -> Path:
         ax.set_title(METRICS[metric])
         ax.set_xlabel("epoch")
         draw_curves(ax, metric, found)
-        for name in ("rebar", "relax"):
+        for name in PAIR:
             if name in runs and f"{name} {metric}" in paper:
                 draw_paper(ax, paper[f"{name} {metric}"], name, last)
     entries = [style.estimator_entry(name) for name in runs]
@@ -139,62 +124,7 @@ def settings(runs: dict[str, VaeRun]) -> str:
     return f"batch {Vae.batch}, learning rate {rate}, {counts}"
 
 
-def rates_figure(case: Path, path: Path) -> Path:
-    """The validation score against the learning rate."""
-    table = read(case / "summary.csv").sort_values("lr")
-    fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
-    low = table["valid"].min()
-    top = min(table["valid"].max(), low + SPAN)
-    ends, texts = {}, {}
-    for name in sorted(table["estimator"].unique()):
-        scores = table[table["estimator"] == name].set_index("lr")["valid"]
-        ax.plot(scores, "o", linestyle=style.line(name), color=style.colour(name), linewidth=2)
-        ends[name] = min(scores.iloc[-1], top)
-        texts[name] = f"{style.label(name)}: best {scores.min():.1f} at {scores.idxmin():g}"
-    ax.set_xscale("log")
-    ax.set_ylim(low - 0.1 * (top - low), top + 0.1 * (top - low))
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("-ELBO on validation, nats")
-    epochs = max(read(file)["epoch"].max() for file in case.glob("*.csv") if file.stem != "summary")
-    seeds = plural(int(table["seeds"].max()), "seed")
-    title = style.case_title(case.name)
-    ax.set_title(f"{title} after {epochs:.0f} epochs, by learning rate ({seeds} each)")
-    style.end_labels(ax, ends, texts)
-    return style.save(fig, path)
-
-
-# ---- the same weights ----
-
-BIASED = ("concrete", "straight_through")
-
-
-def variance_figure(case: Path, path: Path) -> Path:
-    table = read(case / "variance.csv").sort_values("variance_logits", ascending=False)
-    variances = table.set_index("estimator")["variance_logits"]
-    fig, ax = plt.subplots(figsize=(style.WIDTH, 4.2))
-    for y, (name, value) in enumerate(variances.items()):
-        family = name if name in style.COLOURS else name.split("_")[0]
-        hatch = "///" if name in BIASED else None
-        ax.barh(y, value, color=style.colour(family), alpha=0.85, hatch=hatch)
-        text = f" {thousands(value)}, "
-        text += f"{value / variances['reinforce_loo2']:.3g} x"
-        ax.annotate(text, (value, y), va="center", fontsize=9.5)
-    labels = [style.label(name) + " (biased)" * (name in BIASED) for name in variances.index]
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_xscale("log")
-    ax.set_xlim(right=variances.max() * 20)
-    ax.set_xlabel("variance of one image's gradient in the logits, summed; x: leave-one-out's")
-    finding = f"RELAX has {variances['relax'] / variances['rebar']:.2f} of REBAR's variance"
-    title = f"{style.case_title(case.name)}, all estimators at the same weights: {finding}"
-    fig.suptitle(title, **TITLE)
-    ax.grid(axis="y", visible=False)
-    return style.save(fig, path)
-
-
-def thousands(value: float) -> str:
-    """8000 -> 8 000"""
-    return f"{value:,.0f}".replace(",", " ")
-
+# ---- the terms of RELAX's estimator ----
 
 TERMS = {
     "reinforce_f": "score of f\nunbiased, high variance",
@@ -221,7 +151,7 @@ def terms_figure(case: Path, path: Path) -> Path:
     axes[0].set_ylabel("density")
     axes[0].set_yscale("log")
     unit = "unit: the standard deviation of the first"
-    draws = thousands(counts["total"].sum())
+    draws = number(counts["total"].sum(), 0)
     title = f"{style.case_title(case.name)}: one coordinate of the gradient, {draws} draws"
     fig.suptitle(f"{title}; {unit}", **TITLE)
     return style.save(fig, path)

@@ -122,6 +122,23 @@ class Case:
         return partial(rx.ESTIMATORS[self.name].function, **own)
 
 
+def estimate(case: Case, f: Callable, dist: Distribution) -> rx.Estimate:
+    """The case's estimate, always from the same noise."""
+    return case.bind(distribution(case.dist))(f, dist, generator=generator())
+
+
+def rows(case: Case, n: int = 7) -> Distribution:
+    return distribution(case.dist).expand(n)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def same(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> bool:
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
 def cases(*dists: str, unbiased: bool | None = None) -> list[Case]:
     """Every estimator that accepts these distributions, at each of its settings."""
     found = []

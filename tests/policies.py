@@ -40,6 +40,15 @@ def everyone(agents: Agents) -> torch.Tensor:
     return torch.ones(len(agents.seeds), dtype=torch.bool)
 
 
+def updated(run: Agents, batch: Batch, optimizer: rx.replicas.Optimizer) -> tuple[dict, list]:
+    """Update once: the readings, and the gradients that the optimiser got (the last ones)."""
+    got = []
+    optimizer.move = lambda grads, active=None: got.append(list(grads))
+    readings = run.learner.update(batch, everyone(run))
+    del optimizer.move
+    return readings, got[-1]
+
+
 def made_batch(reward, last, terminated) -> Batch:
     reward = torch.tensor(reward, dtype=torch.float64)
     empty = torch.zeros(*reward.shape, 1)

@@ -35,7 +35,7 @@ MISTAKES = [
     (["t=nan"], ["t=nan", "finite"]),
     (["t=inf"], ["t=inf", "finite"]),
     (["t=null"], ["t: null has no meaning"]),
-    (["seeds=0"], ["seeds=0", "at least one"]),
+    (["seeds=0"], ["seeds=0", "at least 1"]),
     (["seeds=-3"], ["seeds=-3"]),
     (["seeds=1.5"], ["seeds:", "'1.5' is not a whole number"]),
     (["steps=0"], ["steps=0"]),

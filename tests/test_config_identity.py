@@ -1,4 +1,4 @@
-"""config.json holds every setting that decides a run, under its own name; version 1's is read."""
+"""config.json holds every setting that decides a run, under its own name."""
 
 import re
 from dataclasses import fields, replace
@@ -14,12 +14,11 @@ from experiments.toy.train import train as train_toy
 from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.train import run_folder, train
-from tests.test_checkpoint import walk
-from tests.test_checkpoint import whole as whole  # a fixture
 from tests.vaes import config, metrics, three_splits
+from tests.walks import whole as whole  # a fixture
 
 # Where and how a run is done, and how long it is; everything else must be in config.json.
-BOOKKEEPING = {"threads", "processes", "graph", "fresh", "save_every", "runs", "results"}
+BOOKKEEPING = {"threads", "processes", "compile", "graph", "fresh", "save_every", "runs", "results"}
 BOOKKEEPING |= {"tracking", "estimators", "device"}
 PATH = {"preset", "tag", "model"}  # each has a folder of its own
 FREE = {"steps", "epochs", "iwae_samples", "pictures"}  # may change when a VAE's run is resumed
@@ -103,7 +102,7 @@ def test_an_estimator_s_width_and_the_model_s_are_two_settings(run_dirs):
     assert len(metrics(base, "splits-linear1", "relax")) == 1
 
 
-@pytest.mark.parametrize("name", deciding(Toy, {"steps", "snapshots", "compile", "t"}))
+@pytest.mark.parametrize("name", deciding(Toy, {"steps", "snapshots", "t"}))
 def test_another_setting_of_the_toy_is_refused(tmp_path, name):
     base = Toy(steps=10, log_every=10, seeds=2, variance_samples=5, runs=str(tmp_path))
     base.estimators, base.tracking.mode = {"relax": {"hidden": 4}}, "disabled"
@@ -129,47 +128,3 @@ def test_rates_of_a_policy_change_its_identity():
         config = Rl(frames=1000, estimators={"relax": rates})
         identities.add(str(identity(config, "relax")))
     assert len(identities) == 3
-
-
-# ---- run folders of version 1 ----
-
-# What version 1 wrote: the estimator's eta beside the family's settings, its width lost.
-OLD = {"estimator": "relax", "eta": 1.0, "hidden": 8, "batch": 24}
-NOW = {
-    "estimator": "relax",
-    "hidden": 8,
-    "batch": 24,
-    "estimators": {"relax": {"eta": 1.0, "hidden": 200}},
-}
-
-
-def test_a_run_of_version_1_goes_on(tmp_path, whole):
-    walk(tmp_path, steps=40, config=OLD)
-    walk(tmp_path, steps=60, config=NOW)
-    assert (tmp_path / "metrics.csv").read_bytes() == whole
-    assert walk(tmp_path, steps=60, config=NOW) == "skipped"
-
-
-@pytest.mark.parametrize(
-    ("own", "said"),
-    [
-        ({"eta": 2.0, "hidden": 200}, r"estimators\.relax\.eta=1\.0 there, 2\.0 here"),
-        ({"eta": 1.0, "hidden": 50}, r"estimators\.relax\.hidden=200 there, 50 here"),
-        ({"eta": 1.0, "hidden": 200, "new": 3}, r"estimators\.relax\.new=not set there, 3 here"),
-    ],
-)
-def test_a_run_of_version_1_with_other_settings_is_refused(tmp_path, own, said):
-    walk(tmp_path, steps=40, config=OLD)
-    with pytest.raises(UserError, match=said) as error:
-        walk(tmp_path, steps=60, config=NOW | {"estimators": {"relax": own}})
-    assert "\n" not in str(error.value)
-
-
-def test_a_width_that_nothing_replaced_is_read_as_it_was(tmp_path):
-    """The toy has no width of its own, so its estimators' were written in version 1 as well."""
-    old = {"estimator": "relax", "hidden": 10}
-    walk(tmp_path, steps=40, config=old)
-    wrong = {"estimator": "relax", "estimators": {"relax": {"hidden": 200}}}
-    with pytest.raises(UserError, match=r"hidden=10 there, 200 here"):
-        walk(tmp_path, steps=60, config=wrong)
-    walk(tmp_path, steps=60, config={"estimator": "relax", "estimators": {"relax": {"hidden": 10}}})

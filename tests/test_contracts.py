@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from itertools import product
 
 import pytest
 import torch
@@ -13,36 +12,21 @@ from torch import Tensor
 
 import relax as rx
 from tests.helpers import (
-    Case,
     cases,
     distribution,
     draw_of,
+    estimate,
+    generator,
     own_arguments,
     quadratic,
+    rows,
     smooth_stein,
-    smooth_surrogate,
     wavy,
 )
 
 ALL = cases("bernoulli", "categorical", "normal")
 SURROGATE = [case for case in ALL if "c" in case.bind(distribution(case.dist)).keywords]
 HALF = (torch.bfloat16, torch.float16)
-
-
-def ids(case: Case) -> str:
-    return case.id
-
-
-def rows(case: Case, n: int = 7) -> rx.Distribution:
-    return distribution(case.dist).expand(n)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def estimate(case: Case, f, dist: rx.Distribution) -> rx.Estimate:
-    return case.bind(distribution(case.dist))(f, dist, generator=generator())
 
 
 # ---- 1. f and c receive tensors of their own ----
@@ -65,7 +49,7 @@ def in_place_through_numpy(b: Tensor) -> Tensor:
     return torch.as_tensor((x.sum(-1) - 1) ** 2)
 
 
-@pytest.mark.parametrize("case", ALL, ids=ids)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_f_may_change_its_input(case, float64):
     """A1."""
     expected = estimate(case, pure, rows(case)).grad
@@ -75,7 +59,7 @@ def test_f_may_change_its_input(case, float64):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("case", SURROGATE, ids=ids)
+@pytest.mark.parametrize("case", SURROGATE, ids=lambda case: case.id)
 def test_c_may_change_its_input(case, float64):
     estimator, dist = case.bind(distribution(case.dist)), rows(case)
     own = dict(estimator.keywords)
@@ -124,7 +108,7 @@ def test_rare_outcomes_happen_in_half_precision(dtype):
 
 
 @pytest.mark.parametrize("dtype", HALF)
-@pytest.mark.parametrize("case", ALL, ids=ids)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_half_precision_parameters_have_float32_estimates(case, dtype):
     """And f's value is the tensor that f returned."""
     returned, seen = [], []
@@ -195,71 +179,10 @@ def test_inference_mode_is_refused(name):
         getattr(rx, name)(wavy, dist, **own)
 
 
-# ---- 4. a draw knows how it was made ----
+# ---- 5. what f may return ----
 
 
-def test_a_draw_of_another_kind_is_refused():
-    """A4: the draw of every estimator, given to every other one that knows its distribution."""
-    refused = 0
-    for dist in map(distribution, ("bernoulli", "categorical", "normal")):
-        entries = [entry for entry in rx.ESTIMATORS.values() if entry.accepts(dist)]
-        for entry, other in product(entries, repeat=2):
-            own = own_arguments(entry.name, dist)[0]
-            own = {k: v for k, v in own.items() if k not in ("samples", "coupled")}
-            draw, scheme = other.function.draw(dist, samples=2), entry.scheme
-            if draw.kind == scheme.kind and (
-                not scheme.with_v or scheme.may_couple or draw.noise.v is not None
-            ):
-                entry.function(wavy, draw, **own)
-            else:
-                with pytest.raises(ValueError, match="needs a draw"):
-                    entry.function(wavy, draw, **own)
-                refused += 1
-    assert refused > 100
-
-
-def test_noise_and_b_are_no_arguments():
-    dist = distribution("bernoulli")
-    for name in ("b", "noise"):
-        with pytest.raises(TypeError, match="unexpected keyword"):
-            rx.arm(wavy, dist, **{name: dist.sample()})
-
-
-def test_a_b_that_was_changed_after_it_was_drawn_is_refused():
-    for name in ("bernoulli", "categorical", "normal"):
-        draw = distribution(name).expand(50).draw()
-        draw.b.numpy()[:] += 1
-        with pytest.raises(ValueError, match="changed in place"):
-            rx.reinforce(wavy, draw)
-
-
-@pytest.mark.parametrize("name", ["bernoulli", "categorical", "normal"])
-def test_a_draw_is_replayed_under_parameters_with_a_graph(name):
-    base = distribution(name).expand(100)
-    with torch.no_grad():
-        draw = base.draw(generator=generator())
-        value = wavy(draw.b)
-    theta = base.theta.clone().requires_grad_()
-    now = draw.at(base.with_theta(theta))
-    assert now.b is draw.b or torch.equal(now.b, draw.b)
-    est = rx.reinforce(value, now)
-    rx.backward(est)
-    assert torch.equal(theta.grad, est.grad / 100)
-    with pytest.raises(ValueError, match="not those that drew it"):
-        draw.at(base.with_theta(theta + torch.linspace(-1, 1, theta.shape[-1])))
-
-
-@pytest.mark.parametrize("case", ALL, ids=ids)
-def test_theta_without_a_graph_is_refused(case):
-    est = estimate(case, wavy, rows(case))
-    with pytest.raises(ValueError, match="theta has no graph"):
-        rx.backward(est)
-
-
-# ---- 5. what f may return, masks, temperatures ----
-
-
-@pytest.mark.parametrize("case", ALL, ids=ids)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_a_reduced_loss_is_refused(case):
     """A12."""
     with pytest.raises(ValueError, match="one number per row"):
@@ -268,7 +191,7 @@ def test_a_reduced_loss_is_refused(case):
         estimate(case, lambda b: wavy(b).unsqueeze(-1), rows(case))
 
 
-@pytest.mark.parametrize("case", ALL, ids=ids)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_samples_and_rows_are_not_confused(case):
     """A12: f of [B] for [K, B] where K = B."""
     estimator = case.bind(distribution(case.dist))
@@ -279,7 +202,7 @@ def test_samples_and_rows_are_not_confused(case):
         estimator(lambda b: wavy(b)[0], rows(case, k))
 
 
-@pytest.mark.parametrize("case", ALL, ids=ids)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_f_may_return_any_kind_of_number(case):
     entry = rx.ESTIMATORS[case.name]
     expected = estimate(case, lambda b: (wavy(b) > 1).float() + 0 * wavy(b), rows(case)).grad
@@ -295,87 +218,7 @@ def test_f_may_return_any_kind_of_number(case):
         torch.testing.assert_close(estimate(case, f, rows(case)).grad, expected)
 
 
-@pytest.mark.parametrize("case", cases("bernoulli", "categorical"), ids=ids)
-def test_masked_outcomes_get_finite_gradients_of_zero(case, float64):
-    """A10: a logit of -inf, for a Bernoulli +inf as well."""
-    base = distribution(case.dist)
-    theta = torch.cat([base.theta, base.theta[:2]]).expand(50, 5).clone()
-    theta[:, 1] = -torch.inf
-    if case.dist == "bernoulli":
-        theta[:, 4] = torch.inf
-    masked = theta.isinf()
-    dist = type(base)(theta.requires_grad_())
-    own = own_arguments(case.name, type(base)(theta.detach()[0]))[case.index]
-    function = rx.ESTIMATORS[case.name].function
-    est = function(wavy, dist, generator=generator(), **own)
-    assert est.grad.isfinite().all() and est.draw.z.isfinite().all()
-    assert (est.grad[masked] == 0).all() and (est.grad[~masked] != 0).any()
-    assert torch.equal(est.draw.b[..., 1], torch.zeros_like(est.draw.b[..., 1]))
-    rx.backward(est)
-    assert theta.grad.isfinite().all() and (theta.grad[masked] == 0).all()
-
-
-@pytest.mark.parametrize("name", ["bernoulli", "categorical"])
-def test_a_masked_distribution_is_the_one_without_the_outcome(name, float64):
-    """The exact gradient, and RELAX against it."""
-    base = distribution(name)
-    theta = torch.cat([base.theta[:1], torch.tensor([-torch.inf]), base.theta[1:]])
-    masked, free = type(base)(theta), base
-
-    def f(b):
-        return wavy(b[..., [0, 2, 3]])
-
-    exact = rx.exact_gradient(f, masked)
-    assert exact[1] == 0
-    torch.testing.assert_close(exact[[0, 2, 3]], rx.exact_gradient(wavy, free))
-    for coupled in (False, True):
-        test = rx.bias_test(
-            rx.relax, f, masked, c=smooth_surrogate(masked), coupled=coupled, samples=100_000,
-            generator=generator(),
-        )  # fmt: skip
-        assert test.max_z < 5
-
-
-def test_masks_under_validate_false_are_announced():
-    logits = torch.tensor([[0.0, -torch.inf, 1.0]])
-    dist = rx.Categorical(logits, masked=True, validate=False)
-    assert rx.relax(wavy, dist, c=lambda z: z.sin().sum(-1)).grad.isfinite().all()
-
-
-def test_logits_that_are_no_mask_are_refused():
-    with pytest.raises(ValueError, match="no class is allowed"):
-        rx.Categorical(torch.full((2, 3), -torch.inf))
-    with pytest.raises(ValueError, match=r"\+inf"):
-        rx.Categorical(torch.tensor([0.0, torch.inf]))
-    with pytest.raises(ValueError, match="NaN"):
-        rx.Bernoulli(torch.tensor([0.0, torch.nan]))
-
-
-@pytest.mark.parametrize("lambda_", [0.0, -0.5, torch.tensor(0.0), torch.tensor(-1.0)])
-@pytest.mark.parametrize("name", ["rebar", "concrete", "st_gumbel", "rao_gumbel", "rao_relax"])
-def test_a_temperature_must_be_positive(name, lambda_):
-    """A11."""
-    with pytest.raises(ValueError, match="above 0"):
-        getattr(rx, name)(wavy, distribution("bernoulli"), lambda_=lambda_)
-
-
-def test_an_empty_batch_is_refused():
-    theta = torch.zeros(0, 3).requires_grad_()
-    with pytest.raises(ValueError, match="batch is empty"):
-        rx.backward(rx.reinforce(quadratic, rx.Bernoulli(theta)))
-
-
-def test_rao_relax_refuses_an_f_that_is_not_finite_between_the_outcomes():
-    """A15: what can be seen; a jump between the outcomes cannot, and the docstring says so."""
-    dist = rx.Bernoulli(torch.zeros(200, 3))
-    with pytest.raises(ValueError, match="not finite between"):
-        rx.rao_relax(lambda b: b.sqrt().sum(-1), dist)
-    with pytest.raises(ValueError, match="is NaN"):
-        rx.rao_relax(lambda b: (b - 2).log().sum(-1) * 0 + 1, dist)
-    assert "silent bias" in rx.rao_relax.__doc__
-
-
-# ---- 7. diagnostics: see test_diagnostics. Registration ----
+# ---- registration ----
 
 
 def test_stein_is_a_module_of_the_right_form():

@@ -1,17 +1,12 @@
-"""make dashboard: says what is there to see, or what to do about it, in one line."""
+"""make dashboard: says what is there to see, or what to do about it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from scripts.dashboard import look
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    (tmp_path / "wandb").touch()
-    return tmp_path / "wandb"
+from scripts import dashboard
 
 
 @pytest.fixture
@@ -20,32 +15,38 @@ def offline_runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_nothing_yet(tmp_path, program):
-    text, command = look(tmp_path / "runs", program, online=False, terminal=True)
-    assert "make reproduce-toy" in text and "\n" not in text and not command
+def test_nothing_yet(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["dashboard", str(tmp_path / "runs")])
+    dashboard.main()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "make reproduce-toy" in line
 
 
-def test_without_wandb(tmp_path, offline_runs):
-    text, command = look(offline_runs, tmp_path / "none", online=False, terminal=True)
-    assert "make setup" in text and not command
+def test_the_page_is_written_and_named(offline_runs, monkeypatch, capsys):
+    folder = offline_runs / "toy/quick/t0.499/relax"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "summary.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["dashboard", str(offline_runs)])
+    dashboard.main()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"in a browser: {offline_runs / 'dashboard.html'}"
+    assert (offline_runs / "dashboard.html").exists()
+    assert second.startswith("in a terminal: ")
+    assert second.endswith(f"wandb leet {offline_runs / 'wandb'}")
 
 
-def test_offline_runs_open_in_a_terminal_and_elsewhere_the_command_is_named(program, offline_runs):
-    opened = [str(program), "leet", str(offline_runs / "wandb")]
-    assert look(offline_runs, program, online=False, terminal=True) == ("", opened)
-    text, command = look(offline_runs, program, online=False, terminal=False)
-    assert text.endswith(" ".join(opened)) and not command
+def test_without_offline_runs_there_is_no_command(tmp_path):
+    assert dashboard.wandb_lines(tmp_path, online=False) == []
 
 
-def test_online_the_address_is_printed_once(program, offline_runs):
+def test_online_the_address_is_printed_once(offline_runs):
     for name in ("rebar", "relax"):
         (offline_runs / name).mkdir()
         memory = {"ids": [name], "address": "https://example.org/me/relax"}
         (offline_runs / name / "wandb.json").write_text(json.dumps(memory))
-    answer = look(offline_runs, program, online=True, terminal=True)
-    assert answer == ("https://example.org/me/relax", [])
+    assert dashboard.wandb_lines(offline_runs, online=True) == ["https://example.org/me/relax"]
 
 
-def test_logged_in_with_offline_runs_only(program, offline_runs):
-    text, command = look(offline_runs, program, online=True, terminal=True)
-    assert "sync" in text and command
+def test_logged_in_with_offline_runs_only(offline_runs):
+    assert "wandb sync" in dashboard.wandb_lines(offline_runs, online=True)[-1]

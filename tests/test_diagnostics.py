@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import relax as rx
-from tests.helpers import distribution, quadratic, smooth_surrogate
+from relax.moments import restart
+from tests.helpers import quadratic, smooth_surrogate
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -84,7 +85,7 @@ def test_numbers_do_not_depend_on_what_is_measured_beside():
             assert torch.equal(together[name], alone) and torch.equal(reverse[name], alone)
 
 
-def test_numbers_do_not_depend_on_company_with_streams_either():
+def test_numbers_do_not_depend_on_what_is_measured_beside_with_streams():
     dist = rx.Bernoulli(torch.zeros(2, 4, 3), replicas=1)
     streams = rx.replicas.Streams([3, 4])
     both = {"one": rx.reinforce, "other": rx.reinforce}
@@ -92,7 +93,7 @@ def test_numbers_do_not_depend_on_company_with_streams_either():
         name: e(quadratic, dist, generator=streams).grad for name, e in both.items()
     }  # the second call continues the stream
     assert not torch.equal(found["one"], found["other"])
-    again = rx.diagnostics._restart(streams, dist.theta.device)
+    again = restart(streams, dist.theta.device)
     grads = [rx.reinforce(quadratic, dist, generator=again()).grad for _ in range(2)]
     assert torch.equal(*grads)
 
@@ -230,39 +231,3 @@ def test_bias_and_noise_of_the_weights_gradient_are_what_backward_gives():
     params, f, dist = network()
     snr = rx.signal_to_noise({"r": rx.reinforce}, f, dist, samples=50, of=params)["r"]
     assert snr.shape == found["r"].shape and snr.isfinite().all()
-
-
-# ---- what the estimate tells ----
-
-
-@pytest.mark.parametrize("coupled", [False, True])
-@pytest.mark.parametrize("name", ["relax", "lax", "dlax"])
-def test_the_terms_of_an_estimate_need_no_second_evaluation(name, coupled):
-    dist = distribution("normal" if name == "lax" else "bernoulli").expand(30)
-    calls = []
-
-    def counted(kind, function):
-        return lambda x: calls.append(kind) or function(x)
-
-    c = smooth_surrogate(distribution("normal" if name == "lax" else "bernoulli"))
-    own = {"coupled": coupled} if name == "relax" else {}
-    estimator = getattr(rx, name)
-    est = estimator(counted("f", quadratic), dist, c=counted("c", c), samples=2, **own)
-    assert sorted(calls) == ["c", "f"]
-    terms, draw = est.terms, est.draw
-    torch.testing.assert_close(sum(terms.values()), est.grad.detach())
-    seen = draw.z_tilde if name == "relax" else draw.z
-    torch.testing.assert_close(est.c, c(seen.detach()))
-    both = torch.stack([est.value.flatten(), est.c.flatten()])
-    torch.testing.assert_close(est.correlation, torch.corrcoef(both)[0, 1])
-    reinforce = rx.reinforce(est.value, draw).grad
-    torch.testing.assert_close(terms["f_score"], reinforce)
-    if name != "dlax":
-        torch.testing.assert_close(terms["c_score"], -rx.reinforce(est.c, draw).grad)
-    assert sorted(calls) == ["c", "f"]
-
-
-def test_an_estimate_without_a_surrogate_says_so():
-    est = rx.reinforce(quadratic, rx.Bernoulli(torch.zeros(4, 3)))
-    with pytest.raises(AttributeError, match="no surrogate"):
-        est.c  # noqa: B018

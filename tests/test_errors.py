@@ -74,7 +74,6 @@ STEPS = Steps(torch.zeros(4, 3))
             TypeError,
             "needs a Bernoulli",
         ),
-        (lambda: rx.estimate.get("relaxx"), ValueError, "known: arm"),
         (lambda: rx.exact_gradient(quadratic, NORMAL), TypeError, "discrete distribution"),
         (lambda: rx.surrogates.mlp(3, activation="gelu"), ValueError, "tanh, relu, elu"),
         (lambda: rx.surrogates.Scales(lambda_=0.0), ValueError, "above 0"),

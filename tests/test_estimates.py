@@ -131,7 +131,7 @@ def test_signal_to_noise_does_not_depend_on_the_scale_of_f():
 
 def test_a_variance_over_several_chunks_is_that_of_all_draws(monkeypatch):
     """Draws that come in chunks with different means, against torch.var of them all."""
-    monkeypatch.setattr("relax.diagnostics.CHUNK", 4)
+    monkeypatch.setattr("relax.moments.CHUNK", 4)
     dist, made = rx.Bernoulli(torch.tensor([0.5, -1.0])), []
 
     def drifting(f, many, **own):

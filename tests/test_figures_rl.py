@@ -1,12 +1,15 @@
 """The policies' figures by the data of their lines, and the table of times to solve."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scripts import rl_figures
+from scripts.report import rl_tables
+from scripts.results import Results
 from tests.drawn import caught as caught  # a fixture
 from tests.drawn import lines, only, panel, write
 
@@ -84,16 +87,15 @@ def test_the_paper_s_curves_are_its_own(fig):
 
 def test_the_table_divides_the_baseline_s_frames_by_the_method_s(root):
     """Means 600 and 400, where an unsolved seed counts with its 900 frames."""
-    rows = rl_figures.solve_rows(root, "cartpole")
-    found = {row[1]: dict(zip(rl_figures.COLUMNS, row, strict=True)) for row in rows}
-    a2c, relax = found["a2c"], found["relax"]
-    error = np.std([100, 200, 900], ddof=1) / 3**0.5
-    assert (a2c["solved_frames"], relax["solved_frames"]) == ("600", "400")
-    assert (a2c["solved"], relax["solved"]) == (3, 2)
-    assert relax["solved_frames_se"] == f"{error:.0f}"
-    assert relax["ratio"] == "1.50" and a2c["ratio"] is None
-    low, high = float(relax["ratio_low"]), float(relax["ratio_high"])
-    assert low < 1.0 < 1.5 < high
+    rows = rl_tables.solve_table(Results(root.parents[1]), "quick")
+    found = {row["estimator"]: row for row in rows if row["environment"] == "CartPole"}
+    a2c, relax = found["A2C"], found["RELAX"]
+    ratio, error = "A2C's steps over its: [95 %]", np.std([100, 200, 900], ddof=1) / 3**0.5
+    assert a2c["steps to solve ± se"].startswith("600 ±") and a2c[ratio] == "-"
+    assert relax["steps to solve ± se"] == f"400 ± {error:.0f}"
+    assert (a2c["seeds solved"], relax["seeds solved"]) == ("3 of 3", "2 of 3")
+    value, low, high = (float(x) for x in re.findall(r"[\d.]+", relax[ratio]))
+    assert low < 1.0 < value == 1.5 < high
     theirs = PAPER["table"]["cartpole"]
-    assert relax["paper_ratio"] == f"{theirs['a2c'][0] / theirs['relax'][0]:.2f}"
-    assert (a2c["solved_episodes"], relax["solved_episodes"]) == ("7", None)
+    assert relax["paper's ratio"] == f"{theirs['a2c'][0] / theirs['relax'][0]:.2f}"
+    assert (a2c["episodes"], relax["episodes"]) == ("7 ± 0", "not all solved")

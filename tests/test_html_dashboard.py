@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from scripts import style
-from scripts.html_dashboard import curves, find_runs, page, write
+from scripts.html_dashboard import curves, find_runs, page, read, state, write
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -45,8 +45,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_a_curve_is_the_median_with_its_band(runs):
-    (run,) = (run for run in find_runs(runs) if run.name == "relax")
-    (curve,) = curves(run, "loss")
+    (curve,) = curves("relax", read(runs / "toy/quick/t0.499/relax"), "loss")
     values = np.arange(5) + 1 / 20
     assert curve["x"] == [10, 20] and curve["seeds"] == 5
     for name, level in {"low": 0.1, "median": 0.5, "high": 0.9}.items():
@@ -55,20 +54,18 @@ def test_a_curve_is_the_median_with_its_band(runs):
 
 
 def test_every_learning_rate_has_its_curve_and_a_missing_value_has_none(runs):
-    (run,) = (run for run in find_runs(runs) if run.name == "relax-mine")
-    assert [curve["name"] for curve in curves(run, "train")] == [
-        "relax-mine lr=0.0005",
-        "relax-mine lr=0.001",
-    ]
-    assert len(curves(run, "variance_logits")) == 1
+    table = read(runs / "vae/quick/digits-linear1/relax-mine")
+    names = [curve["name"] for curve in curves("relax-mine", table, "train")]
+    assert names == ["relax-mine lr=0.0005", "relax-mine lr=0.001"]
+    assert len(curves("relax-mine", table, "variance_logits")) == 1
 
 
 def test_states(runs):
-    stopped = next(run for run in find_runs(runs) if run.name == "relax-mine")
-    assert stopped.state == "stopped" and not page(runs)[1]
-    with (stopped.path / "lock").open("a") as file:
+    stopped = next(folder for folder in find_runs(runs) if folder.name == "relax-mine")
+    assert state(stopped) == "stopped" and not page(runs)[1]
+    with (stopped / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert stopped.state == "running"
+        assert state(stopped) == "running"
         text, active = page(runs)
     assert active and 'http-equiv="refresh"' in text
     assert "finished" in text and "hidden=7" in text

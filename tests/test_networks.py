@@ -89,7 +89,6 @@ def test_an_activation_may_be_given_by_its_functions():
     ("make", "message"),
     [
         (lambda: MLP(SIZES, "swish"), "activation must be one of tanh, relu, elu, got 'swish'"),
-        (lambda: Linear(3, 2, init="ones"), "init must be 'glorot' or 'zeros'"),
         (lambda: Linear(3, 2, 3, generator=generators(2)), "2 generators for 3 replicas"),
     ],
 )

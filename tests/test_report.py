@@ -1,4 +1,4 @@
-"""The report: the same bytes twice, what is missing said and nothing else changed, one rule."""
+"""The report: the same bytes twice; a missing result is "not run", and nothing else changes."""
 
 import os
 import re
@@ -10,16 +10,12 @@ from difflib import SequenceMatcher
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from scripts import style
-from scripts.intervals import Interval, difference, mean, paired, share
 from scripts.report.__main__ import MARKS, main, small_table, with_table
-from scripts.report.claims import Cell, Claim
 from scripts.report.html import html
 from scripts.report.pages import PAGES, render
-from scripts.results import NOT_RUN, Results, markdown, number, took
+from scripts.results import NOT_RUN, Results, markdown
 from tests.helpers import committed, export_index
 
 ROOT = committed() or Path(__file__).parent.parent
@@ -150,99 +146,6 @@ def test_the_front_page_keeps_its_words():
     once = with_table(FRONT, table)
     assert once.startswith("# front") and "| 1 | 2 |" in once
     assert with_table(once, table) == once
-
-
-# ---- the rule ----
-
-
-@pytest.mark.parametrize(
-    ("ours", "full", "verdict"),
-    [
-        (None, True, NOT_RUN),
-        (Interval(2.0, 1.5, 2.5, 3), True, "reproduced"),
-        (Interval(2.0, 1.5, 2.5, 3), False, "supported"),  # shorter than the paper's
-        (Interval(2.0, 0.5, 3.5, 9), True, "inconclusive"),  # the interval contains the boundary
-        (Interval(0.5, 0.1, 2.0, 9), False, "inconclusive"),
-        (Interval(2.0), True, "inconclusive"),  # one seed
-        (Interval(2.0, 1.5, 2.5, 2), True, "inconclusive"),  # too few seeds
-        (Interval(0.5, 0.1, 0.9, 3), True, "contradicted"),
-        (Interval(0.5, 0.1, 0.9, 3), False, "contradicted"),
-        (Interval(float("nan"), seeds=3), True, NOT_RUN),
-    ],
-)
-def test_the_verdict_of_a_cell(ours, full, verdict):
-    assert Cell("here", "2", ours, above=1.0, full=full).verdict == verdict
-    if ours:
-        turned = Interval(-ours.value, -ours.high, -ours.low, ours.seeds)
-        assert Cell("here", "-2", turned, below=-1.0, full=full).verdict == verdict
-
-
-def test_the_verdict_of_a_claim():
-    good = Cell("a", "2", Interval(2.0, 1.5, 2.5, 5), above=1.0)
-    short = Cell("a, short", "", Interval(2.0, 1.5, 2.5, 5), above=1.0, full=False)
-    open_ = Cell("b", "", Interval(1.0, 0.0, 2.5, 5), above=1.0)
-    open_short = Cell("b, short", "", Interval(1.0, 0.0, 2.5, 5), above=1.0, full=False)
-    bad = Cell("c", "", Interval(0.0, -1.0, 0.5, 5), above=1.0)
-    none = Cell("d", "", None, above=1.0)
-    for cells, verdict in (
-        ([good, good], "reproduced"),
-        ([good, none], "reproduced"),
-        ([good, open_], "inconclusive"),
-        ([good, open_, bad], "contradicted"),
-        ([good, open_short], "reproduced"),  # cases of the paper's length decide
-        ([short, short], "supported"),
-        ([short, short, open_short, none], "of 3: 2 supported, 1 inconclusive"),
-        ([none], NOT_RUN),
-    ):
-        assert Claim("", "", cells).verdict == verdict
-    lines = Claim("", "", [good, none, none]).by_case
-    assert lines == ["a: reproduced, 2.00 [1.50, 2.50] (paper: 2)", f"2 cases {NOT_RUN}"]
-
-
-def test_paired_seeds_are_compared_by_their_differences():
-    """Numbers of a textbook example: differences 1, 2, 3 have the mean 2 and the error .577."""
-    a, b = np.array([11.0, 22.0, 33.0]), np.array([10.0, 20.0, 30.0])
-    found = paired(a, b)
-    assert found.value == 2.0 and found.seeds == 3
-    assert found.low == pytest.approx(2 - 4.302653 * 0.5773503, rel=1e-6)
-    assert found.high == pytest.approx(2 + 4.302653 * 0.5773503, rel=1e-6)
-    apart = difference(a, b)
-    assert apart.value == 2.0 and apart.low < -20 < 20 < apart.high
-
-
-def test_what_a_run_took():
-    assert (
-        took({"seconds": 192.0, "device": "AMD EPYC (1 thread)"}) == "3.2 min, AMD EPYC (1 thread)"
-    )
-    assert took({"seconds": 45.0}) == "45 s"  # a file from before the device was recorded
-    assert took({"seconds": float("nan"), "device": float("nan")}) == took(None) == NOT_RUN
-
-
-def test_labels_of_tagged_runs():
-    assert [style.label(name) for name in ("relax", "a2c", "exact")] == (
-        ["RELAX", "A2C", "exact gradient"]
-    )
-    assert style.label("relax-lr3e-3") == "RELAX (lr3e-3)"
-    assert style.label("relax_score-lr3e-3") == "RELAX, score only (lr3e-3)"
-    assert style.colour("relax-eta1") == style.colour("relax") != style.colour("relax_score")
-
-
-def test_intervals_cover_the_truth_in_19_of_20_cases():
-    rng = np.random.default_rng(0)
-    hits = {"mean": 0, "difference": 0, "share": 0}
-    for _ in range(1000):
-        a, b = rng.normal(1.0, 1.0, 5), rng.normal(0.0, 3.0, 8)
-        found = {"mean": (mean(a), 1.0), "difference": (difference(a, b), 1.0)}
-        found["share"] = share(rng.random(200) < 0.7), 0.7
-        for name, (interval, truth) in found.items():
-            hits[name] += interval.low <= truth <= interval.high
-    assert all(930 <= count <= 970 for count in hits.values()), hits
-
-
-def test_numbers():
-    assert number(None, 2) == number(float("nan"), 2) == NOT_RUN
-    assert number(-0.001, 1) == "0.0"
-    assert number(250_000, 0) == "250 000"
 
 
 # ---- the page ----

@@ -1,16 +1,14 @@
-"""The report's numbers, from small results written by hand; intervals against scipy's tests."""
+"""The report's numbers, from small results written by hand, and how they are written."""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from scripts import runs
-from scripts.intervals import difference, mean, ratio
 from scripts.report import rl_tables, vae
-from scripts.results import Results
+from scripts.results import NOT_RUN, Results, number, took
 from tests.drawn import write
 
 
@@ -19,35 +17,7 @@ def write_paper(root, tables: dict) -> None:
     (root / "paper" / "tables.json").write_text(json.dumps(tables))
 
 
-# ---- intervals ----
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 20])
-def test_the_interval_of_a_mean_is_the_t_test_s(n):
-    values = np.random.default_rng(n).normal(2, 3, n)
-    found = mean(values)
-    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
-    assert found.value == pytest.approx(values.mean())
-
-
-@pytest.mark.parametrize(("n", "m"), [(2, 5), (5, 5), (20, 3)])
-def test_the_interval_of_a_difference_is_welch_s(n, m):
-    rng = np.random.default_rng(n)
-    a, b = rng.normal(2, 3, n), rng.normal(0, 1, m)
-    found = difference(a, b)
-    wanted = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
-
-
 # ---- the VAE ----
-
-
-def test_the_interval_of_a_ratio_is_around_it():
-    slow, fast = np.array([100.0, 120, 80, 100]), np.array([50.0, 60, 40, 50])
-    found = ratio(slow, fast)
-    assert found.value == 2
-    assert 1.5 < found.low < 2 < found.high < 2.6
 
 
 def test_an_estimator_is_shown_at_its_best_rate_on_validation(tmp_path):
@@ -126,3 +96,20 @@ def test_the_signal_is_the_gradient_over_the_deviation():
     run = runs.ToyRun(pd.DataFrame(table), 0.4)
     assert run.signal.tolist() == pytest.approx([0.5, (0.5 + 0.2 * 0.2 * 0.8 / 0.1) / 2])
     assert run.on_better_side.tolist() == [False, True]
+
+
+# ---- text ----
+
+
+def test_what_a_run_took():
+    assert (
+        took({"seconds": 192.0, "device": "AMD EPYC (1 thread)"}) == "3.2 min, AMD EPYC (1 thread)"
+    )
+    assert took({"seconds": 45.0}) == "45 s"  # a file from before the device was recorded
+    assert took({"seconds": float("nan"), "device": float("nan")}) == took(None) == NOT_RUN
+
+
+def test_numbers():
+    assert number(None, 2) == number(float("nan"), 2) == NOT_RUN
+    assert number(-0.001, 1) == "0.0"
+    assert number(250_000, 0) == "250 000"

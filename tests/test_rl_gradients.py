@@ -11,9 +11,9 @@ from tests.reference import grouped_objective
 def test_the_discrete_objective_squares_the_gradient_of_each_episode(float64):
     learner, batch = small_batch(True, "relax", seeds=3)
     assert len(set(batch.length.tolist())) > 1, "the episodes should differ in length"
-    critic, returns = learner.critics["relax"], learner.returns(batch)
-    estimate = critic.estimate(learner.policy(batch.x), batch, returns)
-    ours = critic.objective(estimate, batch, learner.episode_gradient)
+    critic, steps = learner.critics["relax"], learner.steps(batch)
+    estimate = critic.estimate(learner.policy(batch.x), steps)
+    ours = critic.objective(estimate, steps, learner.episode_gradient)
     parameters = list(learner.policy.parameters())
     plain = grouped_objective(estimate, parameters, torch.where(batch.mask, 0, -1))
     assert_same_gradient(ours, plain, critic.phi)

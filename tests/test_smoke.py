@@ -9,8 +9,8 @@ from matplotlib.image import imsave
 
 from experiments.run.files import read_table
 from scripts.style import upload
-from tests.test_tracking import rows_of, wandb_runs
 from tests.torture import victims
+from tests.tracked import rows_of, wandb_runs
 
 KEYS = ("step", "seed", "lr", "scale")
 OFFLINE = ("tracking.mode=offline", "save_every=30")

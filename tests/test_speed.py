@@ -21,6 +21,7 @@ from scripts.bench import cases, reference
 from scripts.bench.floors import floors
 from scripts.bench.measure import Row
 from scripts.bench.timing import Group
+from tests import policies
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +65,7 @@ def test_a_replayed_step_equals_the_step_bit_for_bit():
         replayed.advance = Rehearsed(replayed.advance)
         for step in range(1, 16):
             for run in (plain, replayed):
-                run.step(step) if isinstance(run, VaeRun) else run.step()
+                run.step(step) if isinstance(run, VaeRun) else run.steps()
         assert replayed.advance.calls == 15
         for p, q in zip(weights(plain), weights(replayed), strict=True):
             assert torch.equal(p, q)
@@ -110,7 +111,7 @@ def test_compiled_code_is_never_shared_between_runs():
 
 @pytest.mark.parametrize("compiler", ["/no/such/compiler", "false"])
 def test_a_compiler_that_does_not_work_is_one_line(tmp_path, run_dirs, compiler):
-    arguments = ["preset=toy/smoke", "estimator=[relax]", "compile=true", *run_dirs]
+    arguments = ["preset=toy/smoke", "estimator=[relax]", "compile=on", *run_dirs]
     answer = subprocess.run(
         [sys.executable, "-m", "experiments.toy", *arguments],
         cwd=ROOT,
@@ -120,22 +121,74 @@ def test_a_compiler_that_does_not_work_is_one_line(tmp_path, run_dirs, compiler)
     )
     assert answer.returncode == 2, answer.stderr
     (line,) = [line for line in answer.stderr.splitlines() if "No CUDA runtime" not in line]
-    assert line.startswith("error: compile=true does not work on this machine (")
-    assert "compile=false" in line
+    assert line.startswith("error: torch.compile does not work on this machine (")
+    assert "compile=off" in line
+
+
+def assert_follows(fast, plain) -> None:
+    for p, q in zip(weights(fast), weights(plain), strict=True):
+        torch.testing.assert_close(p, q, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [toy, vae])
-def test_a_compiled_run_follows_the_eager_one_and_compiles_once(make):
-    plain, fast = make(), make(compile=True)
+def test_a_compiled_run_of_the_vae_follows_the_eager_one_and_compiles_once():
+    plain, fast = vae(compile="off"), vae(compile="on")
     for step in range(1, 21):
         for run in (plain, fast):
-            run.step(step) if isinstance(run, VaeRun) else run.step()
+            run.step(step)
         if step == 2:
             before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
-    for p, q in zip(weights(plain), weights(fast), strict=True):
+    assert_follows(fast, plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relax", "nvil", "disarm"])
+def test_compiled_steps_of_the_toy_follow_the_eager_ones_through_a_checkpoint(name):
+    settings = {"log_every": 5, "variance_every": 5}
+    plain, fast, resumed = toy(name), toy(name, compile="on", **settings), toy(name)
+    assert (plain.stride, fast.stride) == (1, 5)
+    while fast.done < 30:
+        fast.steps()
+    while plain.done < 30:
+        plain.steps()
+    assert_follows(fast, plain)
+    resumed.load_state_dict(fast.state_dict())
+    while resumed.done < 50:
+        resumed.steps()
+    plain.load_state_dict(resumed.state_dict())
+    while plain.done < 60:
+        plain.steps()
+    while fast.done < 60:
+        fast.steps()
+    assert_follows(fast, plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relax", "a2c"])
+def test_a_compiled_update_of_a_policy_follows_the_eager_one_for_episodes_of_any_length(name):
+    plain, fast = (policies.small(True, name, compile=mode) for mode in ("off", "on"))
+    lengths = set()
+    for _ in range(20):
+        batch = plain.play(policies.everyone(plain))
+        lengths.add(batch.reward.shape[1])
+        for agents in (plain, fast):
+            readings = agents.learner.update(batch, torch.tensor([True, False]))
+    assert len(lengths) > 3 and readings["entropy"].shape == (2,)
+    for p, q in zip(fast.learner.tensors(), plain.learner.tensors(), strict=True):
         torch.testing.assert_close(p, q, atol=1e-4, rtol=1e-3)
+
+
+def test_auto_compiles_a_long_run_where_there_is_a_compiler(monkeypatch):
+    assert accelerate.compiles("on", steps=1, worthwhile=10)
+    assert not accelerate.compiles("off", steps=100, worthwhile=10)
+    assert not accelerate.compiles("auto", steps=9, worthwhile=10)
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
+    assert accelerate.compiles("auto", steps=10, worthwhile=10)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not accelerate.compiles("auto", steps=10, worthwhile=10)
+    with pytest.raises(UserError, match="compile"):
+        Toy(compile="true", estimators={"relax": {}}).check()
 
 
 def test_adam_with_large_and_small_parameters_equals_torch_run_by_run():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import style
+
 ROOT = Path(__file__).parents[1]
 DRAW = """
 import sys
@@ -58,9 +60,16 @@ def test_the_user_s_matplotlibrc_changes_no_pixel(tmp_path, usual, lines):
 
 
 def test_the_settings_are_given_back():
-    from scripts import style
-
     before = dict(style.matplotlib.rcParams)
     with style.applied():
         assert style.matplotlib.rcParams["savefig.dpi"] == 150
     assert dict(style.matplotlib.rcParams) == before
+
+
+def test_labels_of_tagged_runs():
+    assert [style.label(name) for name in ("relax", "a2c", "exact")] == (
+        ["RELAX", "A2C", "exact gradient"]
+    )
+    assert style.label("relax-lr3e-3") == "RELAX (lr3e-3)"
+    assert style.label("relax_score-lr3e-3") == "RELAX, score only (lr3e-3)"
+    assert style.colour("relax-eta1") == style.colour("relax") != style.colour("relax_score")

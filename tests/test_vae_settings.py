@@ -38,7 +38,7 @@ def test_digits_stand_in_only_where_nobody_asked_for_mnist(tmp_path, monkeypatch
     monkeypatch.setattr(files, "_fetch", lambda *args: None)
     plain = config(run_dirs)
     plain.data.root = str(tmp_path)
-    with pytest.raises(UserError, match="train-images-idx3-ubyte.*t10k-labels-idx1-ubyte"):
+    with pytest.raises(UserError, match="train-images-idx3-ubyte.*t10k-images-idx3-ubyte"):
         main.find_images(plain)
     plain.data.fallback = True
     assert main.find_images(plain).name == "digits"

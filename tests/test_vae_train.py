@@ -85,8 +85,8 @@ def test_phi_learns_at_its_own_rate(float64, factor):
 
 
 def test_both_adams_have_the_authors_memory(run_dirs, splits):
-    trainer = training.Run(config(run_dirs), "relax", splits).trainer
-    assert trainer.model.betas == trainer.phi.betas == (0.9, 0.99999)
+    optimizers = training.Run(config(run_dirs), "relax", splits).trainer.optimizers
+    assert optimizers["model"].betas == optimizers["phi"].betas == (0.9, 0.99999)
 
 
 def test_a_step_has_the_decay_in_it():

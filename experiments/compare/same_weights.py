@@ -19,7 +19,7 @@ from experiments.compare.checkpoints import trained
 from experiments.compare.measure import fit, measure
 from experiments.compare.problems import Layer, other_images
 from experiments.compare.settings import SETTINGS, Bench, Built, Setting, relaxed_f
-from experiments.run.config import hardware
+from experiments.run.hardware import hardware
 from experiments.vae.data import Images
 from experiments.vae.models import VAE
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.permutations.methods import RELAXED, SETTINGS
+from experiments.run.accelerate import COMPILE, compiles
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
 
 LARGEST = {"matching": 8, "structure": 7, "sorting": 100}
+WORTHWHILE = 20_000  # steps from which torch.compile has paid
 SORTING = "gumbel_sinkhorn"  # the only estimator of the sorting network
 
 
@@ -23,7 +25,7 @@ class Permutations(Experiment):
     lr: float = 0.01  # of Adam for the log-scores, or for the sorting network
     phi_lr: float = 0.01  # of Adam for phi
     log_every: int = 500
-    compile: bool = False  # torch.compile takes a minute and makes a step three times as fast
+    compile: str = "auto"  # torch.compile, which makes a step three times as fast: auto | on | off
     variance_samples: int = 30  # gradients behind each logged variance
     observations: int = 500  # structure: data behind each DAG
     batch: int = 10  # sorting: lists per step
@@ -34,6 +36,7 @@ class Permutations(Experiment):
         known(self.problem, LARGEST, "problem")
         largest = LARGEST[self.problem]
         check(2 <= self.n <= largest, f"n={self.n}: {self.problem} takes 2 to {largest} items")
+        known(self.compile, COMPILE, "compile")
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
         for name in ("steps", "log_every", "observations", "batch", "tested"):
@@ -54,6 +57,11 @@ class Permutations(Experiment):
         relaxable = self.problem == "matching" or name not in RELAXED
         check(relaxable, f"{name} relaxes f, which is a black box in problem={self.problem}")
         return overlay(SETTINGS[name], self.estimators.get(name, {}), f"estimators.{name}")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the steps are compiled."""
+        return compiles(self.compile, self.steps, WORTHWHILE)
 
     @property
     def case(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.permutations.config import Permutations
 from experiments.run.config import run_path
-from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.files import read_table, replace_rows, single_precision, write_table
 from experiments.run.statistics import standard_error
 
 KEYS = ("step", "seed")
@@ -52,14 +52,10 @@ def export(config: Permutations, estimator: str) -> None:
     folder, table = results_path(config), read_table(run / "metrics.csv")
     columns = [*KEYS, *(name for name in METRICS if name in table)]
     integers = [table[name].astype(int).astype(str).tolist() for name in KEYS]
-    cells = [texts(table[name].astype(np.float32)) for name in columns[2:]]
-    cells = [["" if cell == "nan" else cell for cell in column] for column in cells]
+    cells = [single_precision(table[name]) for name in columns[2:]]
     write_table(folder / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
 
     row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
-    summary = folder / "summary.csv"
-    with locked(run.with_name("summary.lock")):
-        rows = {line[0]: line for line in read_rows(summary, SUMMARY)}
-        rows[run.name] = tuple(row.get(name) for name in SUMMARY)
-        ordered = (rows[name] for name in sorted(rows))
-        write_table(summary, SUMMARY, with_old_times(summary, SUMMARY, ordered))
+    cells = tuple(row.get(name) for name in SUMMARY)
+    lock = run.with_name("summary.lock")
+    replace_rows(folder / "summary.csv", SUMMARY, run.name, [cells], lock)

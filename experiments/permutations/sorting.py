@@ -27,20 +27,21 @@ class Sorting(Parts):
 
     def __init__(self, config: Permutations) -> None:
         self.config, self.own = config, config.settings_of(SORTING)
-        self.seeds = range(config.seeds)
+        seeds = list(range(config.seeds))
+        self.keys = {"seed": seeds}
         on = device(config.device)
-        self.noise = rx.replicas.Streams([2 * seed for seed in self.seeds], on)
-        self.measuring = rx.replicas.Streams([2 * seed + 1 for seed in self.seeds], on)
+        self.noise = rx.replicas.Streams([2 * seed for seed in seeds], on)
+        self.measuring = rx.replicas.Streams([2 * seed + 1 for seed in seeds], on)
         self.net = rx.replicas.MLP(
             [1, self.own.hidden, config.n],
             "relu",
-            len(self.seeds),
-            [torch.Generator().manual_seed(seed) for seed in self.seeds],
+            len(seeds),
+            [torch.Generator().manual_seed(seed) for seed in seeds],
         ).to(on)
         self.optimizer = rx.replicas.Adam(self.net.parameters(), config.lr)
         self.parts = {"net": self.net, "adam": self.optimizer, "noise": self.noise}
         self.parts["measuring"] = self.measuring
-        self.loss = torch.zeros(len(self.seeds), device=on)
+        self.loss = torch.zeros(len(seeds), device=on)
 
     def scores(self, lists: Tensor) -> Tensor:
         """[R, B, n] -> [R, B, n, n]: of every number for every place."""

@@ -17,9 +17,9 @@ from experiments.permutations.problems import PROBLEMS
 from experiments.permutations.results import headline, summarise
 from experiments.permutations.sorting import Sorting
 from experiments.run.accelerate import compiled, seconds_per_call
-from experiments.run.config import device, run_path, settings
+from experiments.run.config import device, settings
 from experiments.run.files import read_table
-from experiments.run.folder import RunFolder
+from experiments.run.job import Job, steps_left
 from experiments.run.tracker import Tracker, now_and_then
 
 TRAINING, MEASURING, WEIGHTS = range(3)  # the random streams of a seed
@@ -27,37 +27,26 @@ TRAINING, MEASURING, WEIGHTS = range(3)  # the random streams of a seed
 
 def train(config: Permutations, name: str, bar: bool = True) -> None:
     """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
-    path = run_path(config, "permutations", config.case, name)
-    deciding = settings(config, name, config.settings_of(name), without=("compile",))
-    with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
+    job = Job(config, "permutations", config.case, name)
+    with job.folder(settings(config, name, config.settings_of(name))) as folder:
         if folder.finished(config.steps):
-            print(f"{path}: finished before, {config.steps} steps", flush=True)
+            print(f"{folder.path}: finished before, {config.steps} steps", flush=True)
             return
         run = make(config, name)
         folder.restore(run)
-        with Tracker(
-            folder,
-            keys={"seed": list(run.seeds)},
-            metrics=run.metrics,
-            steps=config.steps,
-            tracking=config.tracking,
-            group=f"permutations-{config.preset}-{config.case}",
-            job_type=name,
-            name=f"permutations-{config.case}-{path.name}",
-            runs=config.runs,
-            bar=bar,
-        ) as tracker:
-            for step in range(folder.step + 1, config.steps + 1):
+        with job.tracker(folder, run, config.steps, bar=bar) as tracker:
+            for step in steps_left(run, folder, tracker):
                 run.step()
                 if step % config.log_every == 0:
-                    tracker.log(step, run.readings())
-                    if run.gradients is not None and now_and_then(step // config.log_every):
-                        tracker.histogram("gradient", run.gradients, step)
-                tracker.progress(step)
-                if folder.due or step == config.steps:
-                    folder.save(step, run.state_dict(), tracker)
-            summary = summarise(read_table(path / "metrics.csv"))
+                    measure(run, step, tracker)
+            summary = summarise(read_table(folder.path / "metrics.csv"))
             tracker.finish(summary, headline(summary))
+
+
+def measure(run: Sorting | Run, step: int, tracker: Tracker) -> None:
+    tracker.log(step, run.readings())
+    if run.gradients is not None and now_and_then(step // run.config.log_every):
+        tracker.histogram("gradient", run.gradients, step)
 
 
 def make(config: Permutations, name: str) -> Sorting | Run:
@@ -66,7 +55,7 @@ def make(config: Permutations, name: str) -> Sorting | Run:
 
 def seconds(config: Permutations, name: str) -> float:
     """About how long a run takes on this machine, from a few steps that are not compiled."""
-    run = make(replace(config, compile=False), name)
+    run = make(replace(config, compile="off"), name)
     times = seconds_per_call(lambda _: run.step(), range(7))
     return config.steps * sorted(times)[3]
 
@@ -88,14 +77,15 @@ class Run(Parts):
     def __init__(self, config: Permutations, name: str, seeds: Sequence[int] | None = None) -> None:
         self.config, self.noisy = config, name != "exact"
         one_is_enough = not self.noisy and config.problem == "matching"
-        self.seeds = range(1 if one_is_enough else config.seeds) if seeds is None else seeds
+        seeds = range(1 if one_is_enough else config.seeds) if seeds is None else seeds
+        self.keys = {"seed": list(seeds)}
         on = device(config.device)
 
         def streams(purpose: int) -> list[int]:
-            return [3 * seed + purpose for seed in self.seeds]
+            return [3 * seed + purpose for seed in seeds]
 
-        self.problem = PROBLEMS[config.problem](config.n, self.seeds, config.observations, on)
-        zeros = torch.zeros(len(self.seeds), 1, config.n, dtype=torch.float64, device=on)
+        self.problem = PROBLEMS[config.problem](config.n, seeds, config.observations, on)
+        zeros = torch.zeros(len(seeds), 1, config.n, dtype=torch.float64, device=on)
         scores = torch.nn.ParameterList([zeros])
         own, relaxable = config.settings_of(name), self.problem.relaxable
         self.phi = build(own, name, relaxable, config.n, streams(WEIGHTS)).to(on)
@@ -108,7 +98,7 @@ class Run(Parts):
         self.parts = {"scores": scores, "phi": self.phi, **self.optimizers}
         self.parts |= {"noise": self.noise, "measuring": self.measuring}
         self.estimator = rx.ESTIMATORS[name if self.noisy else "reinforce"].function
-        self.differentiate = compiled(self.backward) if config.compile else self.backward
+        self.differentiate = compiled(self.backward) if config.compiled else self.backward
 
     def step(self) -> None:
         """One gradient and one step of both optimisers."""

@@ -22,6 +22,7 @@ from experiments.rl.scores import Scores
 # Added to the seeds of the weights' generators: the streams of the actions use the seeds
 # themselves, and the weights and the actions must not be made from the same numbers.
 WEIGHTS = 10**6
+METRICS = ["return", "frames", "episodes", "length", "recent"]
 NOT_TRAINED_ON = 10**9  # number of the first episode that is kept for measurements and clips
 
 
@@ -56,6 +57,12 @@ class Agents:
         self.scores = Scores(len(self.seeds), env.solved)
         self.updates = 0
         self.at_least = 1 if env.discrete else config.batch  # steps per update
+
+    @property
+    def metrics(self) -> list[str]:
+        """The columns of metrics.csv beside the keys."""
+        log_variances = [f"logvar_{name}" for name in self.config.measured]
+        return [*METRICS, *self.learner.metrics, *log_variances]
 
     def _rates(self) -> dict[str, Any]:
         """A tensor of one value per replica for each rate, and the settings that are no rates."""

@@ -7,8 +7,11 @@ from typing import Any
 
 from experiments.rl import envs
 from experiments.rl.variants import CONTINUOUS, DISCRETE, Variant, rates_schema
+from experiments.run.accelerate import COMPILE, compiles
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import UserError, check, known, positive
+
+WORTHWHILE = 5_000  # updates from which torch.compile has paid, on a CPU
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Rl(Experiment):
     precision: str = "float32"  # float32 | float64
     clip: bool = True  # record a GIF of the trained policy where the environment can be rendered
     log_every: int = 10  # updates per row of metrics.csv
+    compile: str = "auto"  # torch.compile of a discrete policy's update: auto | on | off
 
     # discrete policies
     entropy: float = 0.01
@@ -81,6 +85,12 @@ class Rl(Experiment):
     def measured(self) -> list[str]:
         """The estimators whose variance is measured, each with a critic of its own."""
         return list(self.env.variance.of) if self.mode == "variance" else []
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the update is compiled; of a continuous policy it is not."""
+        updates = self.frames // self.env.steps  # at least; an update is an episode
+        return self.env.discrete and compiles(self.compile, updates, WORTHWHILE)
 
     def variant(self, name: str) -> Variant:
         """The variant of that name for the environment's action space."""
@@ -142,6 +152,7 @@ class Rl(Experiment):
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
         positive(self.kl, "kl", zero=True)
+        known(self.compile, COMPILE, "compile")
         known(self.mode, ("train", "grid", "variance"), "mode")
         known(self.precision, ("float32", "float64"), "precision")
         known(self.optimizer, ("rmsprop", "adam"), "optimizer")

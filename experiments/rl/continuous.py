@@ -23,7 +23,7 @@ from experiments.rl.actor import Actor
 from experiments.rl.batch import Batch, advantages
 from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import descend, episodes_by_length, squared_norm
+from experiments.rl.gradients import episodes_by_length, squared_norm
 from experiments.rl.networks import ContinuousSurrogate, GaussianPolicy, normed_columns
 from experiments.rl.observer import Observer
 from experiments.rl.variants import CONTINUOUS
@@ -36,7 +36,6 @@ class Surrogate:
 
     net: ContinuousSurrogate
     optimizer: rx.replicas.Adam
-    lr: Tensor
     steps: int
 
 
@@ -64,17 +63,16 @@ class Continuous:
         generators: list[torch.Generator],
     ) -> None:
         self.config, self.name = config, name
-        self.lr, self.value_lr = rates["lr"], rates["value_lr"]
         hidden, dimension, replicas = config.continuous_hidden, envs.dimension, envs.copies
         self.observer = Observer(envs.features, replicas, config.filtered, config.previous)
         small = partial(normed_columns, norm=0.1)
         sizes = [self.observer.size, *hidden, dimension]
         mean = MLP(sizes, "tanh", replicas, generators, init=normed_columns, init_last=small)
         self.policy = GaussianPolicy(mean, dimension)
-        self.optimizer = rx.replicas.Adam(self.policy.parameters(), self.lr)
+        self.optimizer = rx.replicas.Adam(self.policy.parameters(), rates["lr"])
         states = self.observer.size + (2 * dimension + 1 if config.context else 0)
         self.value = MLP([states, *hidden, 1], "elu", replicas, generators)
-        self.value_optimizer = rx.replicas.Adam(self.value.parameters(), self.value_lr)
+        self.value_optimizer = rx.replicas.Adam(self.value.parameters(), rates["value_lr"])
         self.surrogates = {}
         for each in dict.fromkeys([name, *config.measured]):
             if CONTINUOUS[each].critic:
@@ -85,7 +83,7 @@ class Continuous:
     def _surrogate(self, c: ContinuousSurrogate, rates: dict) -> Surrogate:
         lr = rates["surrogate_lr"] * torch.ones(len(self.policy.log_std))
         optimizer = rx.replicas.Adam(c.parameters(), lr)
-        return Surrogate(c, optimizer, lr, rates["surrogate_steps"])
+        return Surrogate(c, optimizer, rates["surrogate_steps"])
 
     def actor(self, noise: rx.Noise) -> Actor:
         return Actor(self.policy.net, noise, self.policy.log_std)
@@ -137,17 +135,17 @@ class Continuous:
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One step of the policy; V and c learn from this batch after its gradient was taken."""
         inputs = self.inputs(batch)
-        policy_grad = self.policy_gradient(self.name, batch, inputs)
+        self.gradient = self.policy_gradient(self.name, batch, inputs)
         for name, surrogate in self.surrogates.items():
             self.fit_surrogate(name, surrogate, batch, inputs, active)
         self.fit_value(inputs, active)
         with torch.no_grad():
             before = self.policy.distribution(batch.x)
-        descend(self.optimizer, [-g for g in policy_grad], self.lr, active)
+        self.optimizer.move([-g for g in self.gradient], active)
         kl = self.follow_kl(batch, inputs, before)
         self.observer.update(batch.observation, batch.mask)
         std = self.policy.log_std.detach().exp().mean((1, 2))
-        return {"kl": kl, "lr_now": self.lr, "std": std}
+        return {"kl": kl, "lr_now": self.optimizer.lr, "std": std}
 
     # ---- the surrogates ----
 
@@ -158,7 +156,7 @@ class Continuous:
         for _ in range(surrogate.steps):
             loss = objective(name, batch, inputs)
             phi_grad = torch.autograd.grad(loss, surrogate.net.parameters())
-            descend(surrogate.optimizer, phi_grad, surrogate.lr, active)
+            surrogate.optimizer.move(phi_grad, active)
 
     def squared_error(self, name: str, batch: Batch, inputs: Inputs) -> Tensor:
         """Half the mean squared distance of c(a, s) to the advantage, summed over replicas."""
@@ -209,18 +207,18 @@ class Continuous:
             error = self.value(inputs.states).squeeze(-1) - inputs.returns
             loss = 0.5 * (inputs.per_step * error.square()).sum()
             gradient = torch.autograd.grad(loss, self.value.parameters())
-            descend(self.value_optimizer, gradient, self.value_lr, active)
+            self.value_optimizer.move(gradient, active)
 
     @torch.no_grad()
     def follow_kl(self, batch: Batch, inputs: Inputs, before: Normal) -> Tensor:
         """KL(before || now) per replica. The policy's rate changes by a factor of 1.5 to keep it
         within a factor of 2 of its target."""
         divergence = kl_divergence(before, self.policy.distribution(batch.x)).sum(-1)
-        kl, target, lr = (divergence * inputs.per_step).sum(1), self.config.kl, self.lr
+        kl, target, lr = (divergence * inputs.per_step).sum(1), self.config.kl, self.optimizer.lr
         if target:
             lr = torch.where(kl > 2 * target, lr / 1.5, lr)
             lr = torch.where(kl < target / 2, lr * 1.5, lr)
-            self.lr = torch.where(batch.length > 0, lr, self.lr)
+            self.optimizer.set_lr(torch.where(batch.length > 0, lr, self.optimizer.lr))
         return kl
 
     # ---- checkpoints ----
@@ -245,10 +243,8 @@ class Continuous:
         }
 
     def state_dict(self) -> dict:
-        parts = {name: dict(part.state_dict()) for name, part in self.parts().items()}
-        return {"lr": self.lr, **parts}
+        return {name: dict(part.state_dict()) for name, part in self.parts().items()}
 
     def load_state_dict(self, saved: dict) -> None:
-        self.lr = saved["lr"]
         for name, part in self.parts().items():
             part.load_state_dict(saved[name])

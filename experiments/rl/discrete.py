@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,11 @@ from experiments.rl.actor import Actor
 from experiments.rl.batch import Batch, discount
 from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import descend, squared_norm
+from experiments.rl.gradients import squared_norm
 from experiments.rl.networks import DiscreteSurrogate, orthogonal
 from experiments.rl.observer import Observer
 from experiments.rl.variants import DISCRETE, Variant
+from experiments.run.accelerate import compiled
 from relax.replicas import MLP
 
 
@@ -48,42 +49,56 @@ class PublishedSampler(rx.Categorical):
     vjp_z_tilde = rx.Distribution.vjp_z_tilde
 
 
+class Steps(NamedTuple):
+    """What the estimators see of a batch, [R, N, ...]; `mask` is 0 in the padding."""
+
+    x: Tensor
+    action: Tensor
+    noise: rx.Noise
+    mask: Tensor
+    returns: Tensor
+
+    def draw(self, dist: rx.Distribution) -> rx.Draw:
+        """The actions and their noise as a Draw from the policy's present distribution."""
+        return rx.Draw(dist, self.noise, self.action)
+
+
 class Critic:
     """What a variant learns beside the policy: nothing, V(s) or c(z, s), with its optimiser."""
 
     def __init__(
-        self, variant: Variant, net: nn.Module | None = None, optimizer: Any = None, lr: Any = None
+        self, variant: Variant, net: nn.Module | None = None, optimizer: Any = None
     ) -> None:
-        self.variant, self.net, self.optimizer, self.lr = variant, net, optimizer, lr
+        self.variant, self.net, self.optimizer = variant, net, optimizer
 
     @property
     def phi(self) -> list[Tensor]:
         return list(self.net.parameters()) if self.net else []
 
-    def estimate(self, logits: Tensor, batch: Batch, returns: Tensor) -> rx.Estimate:
+    def estimate(self, logits: Tensor, steps: Steps) -> rx.Estimate:
         """The core's estimate for the episodes as they were played, one row per step."""
         distribution = PublishedSampler if self.variant.published else rx.Categorical
-        draw = batch.draw(distribution(logits, replicas=1, validate=False))
+        draw = steps.draw(distribution(logits, replicas=1, validate=False))
         if self.variant.critic == "surrogate":
-            return rx.relax(returns, draw, c=partial(self.net, batch.x))
-        baseline = self.net(batch.x).squeeze(-1) if self.net else 0.0
-        return rx.reinforce(returns, draw, baseline=baseline)
+            return rx.relax(steps.returns, draw, c=partial(self.net, steps.x))
+        baseline = self.net(steps.x).squeeze(-1) if self.net else 0.0
+        return rx.reinforce(steps.returns, draw, baseline=baseline)
 
     def objective(
-        self, estimate: rx.Estimate, batch: Batch, episode_gradient: Callable[..., list[Tensor]]
+        self, estimate: rx.Estimate, steps: Steps, episode_gradient: Callable[..., list[Tensor]]
     ) -> Tensor:
         """What phi minimises, summed over replicas."""
         if self.variant.critic == "value":
-            error = estimate.value - self.net(batch.x).squeeze(-1)
-            return 0.5 * (batch.mask * error.square()).sum()
+            error = estimate.value - self.net(steps.x).squeeze(-1)
+            return 0.5 * (steps.mask * error.square()).sum()
         if self.variant.objective == "variance":
-            return squared_norm(episode_gradient(estimate.theta, estimate.grad, batch)).sum()
+            return squared_norm(episode_gradient(estimate.theta, estimate.grad, steps)).sum()
         draw = estimate.draw
-        residual = batch.mask * (estimate.value - self.net(batch.x, draw.z_tilde.detach()))
+        residual = steps.mask * (estimate.value - self.net(steps.x, draw.z_tilde.detach()))
         if self.variant.objective == "squared":
             return 0.5 * residual.square().sum()
         score = residual[..., None] * draw.score  # the score-function part of g alone
-        return squared_norm(episode_gradient(estimate.theta, score, batch)).sum()
+        return squared_norm(episode_gradient(estimate.theta, score, steps)).sum()
 
 
 class Discrete:
@@ -99,11 +114,12 @@ class Discrete:
         rates: dict[str, Tensor],
         generators: list[torch.Generator],
     ) -> None:
-        self.config, self.name, self.lr = config, name, rates["lr"]
+        self.config, self.name = config, name
         self.observer = Observer(envs.features, envs.copies)
         sizes = [envs.features, *config.hidden, envs.actions]
         self.policy = network(sizes, generators)
-        self.optimizer = self._optimizer(self.policy, self.lr)
+        self.optimizer = self._optimizer(self.policy, rates["lr"])
+        self.advance = compiled(self._advance, varying=1) if config.compiled else self._advance
         self.critics = {}
         for critic in dict.fromkeys([name, *config.measured]):
             own_rates = rates if critic == name else config.first_rates_of(critic)
@@ -120,7 +136,7 @@ class Discrete:
         net: nn.Module = network(sizes, generators)
         if variant.critic == "surrogate":
             net = DiscreteSurrogate(net)
-        return Critic(variant, net, self._optimizer(net, lr), lr)
+        return Critic(variant, net, self._optimizer(net, lr))
 
     def _optimizer(self, net: nn.Module, lr: Tensor) -> rx.replicas.Optimizer:
         if self.config.optimizer == "adam":
@@ -130,48 +146,61 @@ class Discrete:
     def actor(self, noise: rx.Noise) -> Actor:
         return Actor(self.policy, noise)
 
-    def returns(self, batch: Batch) -> Tensor:
-        """Discounted reward to go: no bootstrapping and no factor gamma^t, as in the paper."""
-        return discount(batch.reward, batch.last, self.config.gamma).to(batch.x.dtype)
+    def steps(self, batch: Batch) -> Steps:
+        """The batch with the discounted rewards to go.
 
-    def episode_gradient(self, logits: Tensor, logits_grad: Tensor, batch: Batch) -> list[Tensor]:
+        There is no bootstrapping and no factor gamma^t, as in the paper.
+        """
+        returns = discount(batch.reward, batch.last, self.config.gamma).to(batch.x.dtype)
+        return Steps(batch.x, batch.action, batch.noise, batch.mask, returns)
+
+    def episode_gradient(self, logits: Tensor, logits_grad: Tensor, steps: Steps) -> list[Tensor]:
         """The gradient in the policy's weights, summed over each replica's episode.
 
         Attached to phi where logits_grad is. [R, ...] for each parameter.
         """
-        real = logits_grad * batch.mask[..., None]
-        return list(torch.autograd.grad(logits, self.policy.parameters(), real, create_graph=True))
+        real, weights = logits_grad * steps.mask[..., None], list(self.policy.parameters())
+        return list(torch.autograd.grad(logits, weights, real, create_graph=True))
 
     def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
         """One estimator's gradient in the policy's weights, [R, ...] for each parameter."""
-        logits = self.policy(batch.x)
-        estimate = self.critics[name].estimate(logits, batch, self.returns(batch))
-        gradient = self.episode_gradient(logits, estimate.grad, batch)
+        steps, logits = self.steps(batch), self.policy(batch.x)
+        estimate = self.critics[name].estimate(logits, steps)
+        gradient = self.episode_gradient(logits, estimate.grad, steps)
         return [g.detach() for g in gradient]
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One step of the policy and of each critic, in the `active` replicas."""
-        returns, logits = self.returns(batch), self.policy(batch.x)
-        entropy = (Categorical(logits=logits, validate_args=False).entropy() * batch.mask).sum(1)
+        entropy, self.gradient = self.advance(self.steps(batch), active)
+        return {"entropy": entropy / batch.length.clamp(min=1)}
+
+    def _advance(self, steps: Steps, active: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The update as a function of tensors: the sum of the entropies over steps, [R], and the
+        policy's gradient, [R, ...] for each parameter."""
+        logits = self.policy(steps.x)
+        entropy = (Categorical(logits=logits, validate_args=False).entropy() * steps.mask).sum(1)
         for name, critic in self.critics.items():
-            estimate = critic.estimate(logits, batch, returns)
+            estimate = critic.estimate(logits, steps)
             if name == self.name:
-                policy_grad = self.policy_gradient(estimate, entropy, batch)
+                policy_grad = self.policy_gradient(estimate, entropy, steps)
             if critic.phi:
-                loss = critic.objective(estimate, batch, self.episode_gradient)
+                loss = critic.objective(estimate, steps, self.episode_gradient)
                 phi_grad = torch.autograd.grad(loss, critic.phi, retain_graph=True)
-                descend(critic.optimizer, phi_grad, critic.lr, active)
-        descend(self.optimizer, [-g for g in policy_grad], self.lr, active)
-        return {"entropy": entropy.detach() / batch.length.clamp(min=1)}
+                critic.optimizer.move(phi_grad, active)
+        self.optimizer.move([-g for g in policy_grad], active)
+        return entropy.detach(), list(policy_grad)
 
     def policy_gradient(
-        self, estimate: rx.Estimate, entropy: Tensor, batch: Batch
+        self, estimate: rx.Estimate, entropy: Tensor, steps: Steps
     ) -> tuple[Tensor, ...]:
         """The estimate and the gradient of the entropy bonus, in the policy's weights."""
-        real = estimate.grad.detach() * batch.mask[..., None]
-        bonus = torch.full_like(entropy, self.config.entropy)
+        real = estimate.grad.detach() * steps.mask[..., None]
+        bonus, weights = (
+            torch.full_like(entropy, self.config.entropy),
+            list(self.policy.parameters()),
+        )
         return torch.autograd.grad(
-            [estimate.theta, entropy], self.policy.parameters(), [real, bonus], retain_graph=True
+            [estimate.theta, entropy], weights, [real, bonus], retain_graph=True
         )
 
     def tensors(self) -> list[Tensor]:

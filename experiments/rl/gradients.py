@@ -1,30 +1,19 @@
-"""Gradients of whole episodes, and the optimiser's step with them."""
+"""Gradients of whole episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-import relax as rx
 from experiments.rl.batch import Batch
 
 
 def squared_norm(gradients: Iterable[Tensor]) -> Tensor:
     """|g|^2 over all parameters, one number per leading index (replica or episode)."""
     return sum(g.square().flatten(1).sum(1) for g in gradients)
-
-
-def descend(
-    optimizer: rx.replicas.Optimizer, gradients: Sequence[Tensor], lr: Tensor, active: Tensor
-) -> None:
-    """One step against `gradients` at rates lr [R]; only the `active` replicas move."""
-    for parameter, gradient in zip(optimizer.params, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.set_lr(torch.where(active, lr, 0.0))
-    optimizer.step()
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -13,8 +14,9 @@ LONG = 200  # frames of a replica in a timed update
 
 
 def seconds(config: Rl, name: str) -> float:
-    """The time that a run of one variant takes from its start."""
+    """The time that a run of one variant takes from its start, without what torch.compile saves."""
     torch.set_default_dtype(getattr(torch, config.precision))
+    config = replace(config, compile="off")
     agents = Agents(config, name, replica_keys(config, name))
     return frames(config) * len(agents.seeds) / frames_per_second(agents)
 

@@ -15,36 +15,31 @@ from experiments.rl.clip import record
 from experiments.rl.config import Rl
 from experiments.rl.scores import Scores
 from experiments.rl.variance import VarianceMeter
-from experiments.run.config import run_path, settings
+from experiments.run.config import settings
 from experiments.run.folder import RunFolder
+from experiments.run.job import Job
 from experiments.run.statistics import standard_error
 from experiments.run.tracker import Tracker, now_and_then
 
-METRICS = ["return", "frames", "episodes", "length", "recent"]
 FEW = 10  # replicas up to which each is a W&B run of its own
 
 
 def train(config: Rl, name: str, bar: bool = True) -> Path:
     """Train one variant, all seeds and rates at once; returns the folder of the finished run."""
     torch.set_default_dtype(getattr(torch, config.precision))
-    path = run_path(config, "rl", config.case, name)
-    with RunFolder(
-        path,
-        identity(config, name),
-        free=("frames",),
-        fresh=config.fresh,
-        every=config.save_every,
-    ) as folder:
+    job = Job(config, "rl", config.case, name)
+    with job.folder(identity(config, name), free=("frames",)) as folder:
         if folder.finished(config.frames):
-            print(f"{path}: finished before", flush=True)
-            return path
+            print(f"{folder.path}: finished before", flush=True)
+            return folder.path
         agents = Agents(config, name, replica_keys(config, name))
         folder.restore(agents)
-        with tracker_of(agents, folder, bar) as tracker:
+        rows = "each" if len(agents.seeds) <= FEW else "quantiles"
+        with job.tracker(folder, agents, config.frames, rows, bar) as tracker:
             loop(agents, folder, tracker)
             if config.clip and config.mode == "train":
-                record(agents, path / "clip.gif")
-    return path
+                record(agents, folder.path / "clip.gif")
+    return folder.path
 
 
 def loop(agents: Agents, folder: RunFolder, tracker: Tracker) -> None:
@@ -61,7 +56,7 @@ def loop(agents: Agents, folder: RunFolder, tracker: Tracker) -> None:
 
         step = min(int(scores.frames.min()), config.frames)
         if now_and_then(agents.updates):
-            gradients = [p.grad.flatten(1) for p in agents.learner.optimizer.params]
+            gradients = [g.flatten(1) for g in agents.learner.gradient]
             tracker.histogram("gradient", torch.cat(gradients, 1), agents.updates)
         if agents.updates % config.log_every == 0 or not agents.active().any():
             tracker.log(agents.updates, {**scores.flush(), "length": lengths(batch), **readings})
@@ -82,24 +77,6 @@ def identity(config: Rl, name: str) -> dict[str, Any]:
     deciding["env"] = {key: v for key, v in deciding["env"].items() if key not in unused}
     deciding["env"]["discrete"] = config.env.discrete
     return deciding
-
-
-def tracker_of(agents: Agents, folder: RunFolder, bar: bool) -> Tracker:
-    config, learner = agents.config, agents.learner
-    log_variances = [f"logvar_{name}" for name in config.measured]
-    return Tracker(
-        folder,
-        agents.keys,
-        [*METRICS, *learner.metrics, *log_variances],
-        config.frames,
-        config.tracking,
-        group=f"rl-{config.preset}-{config.case}",
-        job_type=agents.name,
-        name=f"rl-{config.case}-{folder.path.name}",
-        rows="each" if len(agents.seeds) <= FEW else "quantiles",
-        runs=config.runs,
-        bar=bar,
-    )
 
 
 def lengths(batch: Batch) -> Tensor:

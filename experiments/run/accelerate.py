@@ -7,6 +7,8 @@ are drawn before it is called, and it reads nothing back from the device.
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,11 +22,27 @@ from torch import Tensor
 
 from experiments.run.errors import UserError, check, known
 
-GRAPH = ("auto", "on", "off")
+GRAPH = COMPILE = ("auto", "on", "off")
 
 
-def compiled(function: Callable) -> Callable:
+def compiles(mode: str, steps: int, worthwhile: int) -> bool:
+    """Whether to use torch.compile: `auto` does where the run is long enough and g++ exists.
+
+    Args:
+        mode: auto, on or off.
+        steps: of the run.
+        worthwhile: how many steps have to be saved time on before compiling has paid.
+    """
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    return mode == "on" or (mode == "auto" and steps >= worthwhile and compiler is not None)
+
+
+def compiled(function: Callable, varying: int | None = None) -> Callable:
     """torch.compile of a function or bound method for one run; it may take gradients itself.
+
+    Args:
+        function: of tensors, or of lists and tuples of tensors.
+        varying: an axis of every tensor that has it, whose length changes from call to call.
 
     torch caches compiled code per code object and checks guards on everything that the function
     refers to before every call, which would cost half a millisecond. Therefore every run gets a
@@ -40,19 +58,24 @@ def compiled(function: Callable) -> Callable:
         "cpp.use_decompose_tanh": True,  # computed from exp, which is much faster on a CPU
     }
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
-    fast = torch.compile(own, fullgraph=True, dynamic=False, options=options)
-    return partial(_explained, fast)
+    dynamic = None if varying is not None else False
+    fast = torch.compile(own, fullgraph=True, dynamic=dynamic, options=options)
+    return partial(_call, fast, varying)
 
 
-def _explained(fast: Callable, *arguments: Any) -> Any:
+def _call(fast: Callable, varying: int | None, *arguments: Any) -> Any:
     """Call the compiled function; a compiler error becomes one line with cause and fix."""
+    if varying is not None:
+        for tensor in tensors(arguments):
+            if tensor.ndim > varying:
+                torch._dynamo.mark_dynamic(tensor, varying)
     try:
         return fast(*arguments)
     except torch._dynamo.exc.BackendCompilerFailed as error:
         reason = str(error.inner_exception).splitlines()[0]
         raise UserError(
-            f"compile=true does not work on this machine ({reason}); install a C++ compiler (g++, "
-            "or name another in CXX), or use compile=false"
+            f"torch.compile does not work on this machine ({reason}); install a C++ compiler (g++, "
+            "or name another in CXX), or use compile=off"
         ) from error
 
 

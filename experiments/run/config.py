@@ -11,10 +11,10 @@ Only this file knows Hydra. Inside `run` the configuration is a plain dataclass.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.run import ranks
 from experiments.run.advice import CONFIGS, REGISTERED, one_line
-from experiments.run.errors import UserError, check, known, positive
+from experiments.run.errors import UserError, at_least, check, known, positive
 from experiments.run.terminal import unbreakable_output
 
 # Settings that change where and how a run is executed, never what it computes.
-BOOKKEEPING = {"preset", "threads", "processes", "graph", "tag", "fresh", "save_every"}
-BOOKKEEPING |= {"runs", "results", "tracking"}
+BOOKKEEPING = set(
+    "preset threads processes compile graph tag fresh save_every runs results tracking".split()
+)
 MODES = ("auto", "online", "offline", "disabled")  # of W&B
 
 
@@ -94,9 +95,7 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a UserError for an invalid value; families extend it."""
-        check(self.seeds >= 1, f"seeds={self.seeds}: at least one seed is needed")
-        check(self.threads >= 1, f"threads={self.threads}: at least one thread is needed")
-        check(self.processes >= 1, f"processes={self.processes}: at least one is needed")
+        at_least(1, seeds=self.seeds, threads=self.threads, processes=self.processes)
         positive(self.save_every, "save_every", zero=True)
         self.tracking.check(several=len(self.estimators) > 1)
         check(bool(self.estimators), "no estimator chosen: estimator=[reinforce,relax], for one")
@@ -153,18 +152,6 @@ def device(name: str) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-def hardware(kind: str) -> str:
-    """The name of the GPU, or of the CPU with the number of threads that torch uses."""
-    if kind == "cuda":
-        return torch.cuda.get_device_name()
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-    names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
-    name = next(names, platform.processor() or platform.machine() or "CPU").replace(",", " ")
-    threads = torch.get_num_threads()
-    return f"{name} ({threads} thread{'s' * (threads > 1)})"
-
-
 # ---- Hydra; no other file knows it ----
 
 
@@ -192,30 +179,38 @@ def launch(run: Callable[[Any], None], name: str, schema: type[Experiment]) -> N
     ends its own case only: the line is printed and the other cases continue.
     """
     ranks.own_gpu()
-    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     mistakes: list[UserError] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def main(cfg):
+        several = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
             config = to_dataclass(cfg, schema)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if several:
                 config.tracking.check(several=True)
             torch.set_num_threads(config.threads)
             with unbreakable_output():  # a launcher may run this in another process
                 run(config)
         except UserError as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if several:
                 case = " ".join(HydraConfig.get().overrides.task)
                 print(f"error in {case}: {error}", file=sys.stderr, flush=True)
                 raise  # Hydra continues with the next case and exits with an error
             mistakes.append(error)
 
-    try:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise the exception, not print it
+    with _errors_in_one_line(schema):
         main()
         if mistakes:
             raise mistakes[0]
+
+
+@contextmanager
+def _errors_in_one_line(schema: type[Experiment]) -> Iterator[None]:
+    """Print one line instead of a traceback, unless HYDRA_FULL_ERROR is set, and exit."""
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise the exception, not print it
+    try:
+        yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if full_error != "0":
             raise

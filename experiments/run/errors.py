@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,12 +19,9 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number
 
 
-def stop_signals() -> list[signal.Signals]:
-    """The signals after which a run saves and leaves; SIGHUP only if it is not ignored (nohup)."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signals.append(signal.SIGHUP)
-    return signals
+def in_one_line(error: Exception) -> str:
+    """What an error says, without line breaks and not too long; its class where it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def check(condition: Any, message: str) -> None:
@@ -37,6 +33,12 @@ def check(condition: Any, message: str) -> None:
 def known(name: str, names: Iterable[str], what: str) -> None:
     """Raise a UserError that lists the known names unless `name` is one of them."""
     check(name in names, f"unknown {what} {name!r}; known: {', '.join(sorted(names))}")
+
+
+def at_least(minimum: int, **settings: int) -> None:
+    """Raise a UserError for the first setting that is below `minimum`."""
+    for name, value in settings.items():
+        check(value >= minimum, f"{name}={value}: at least {minimum} is needed")
 
 
 def positive(value: float, what: str, zero: bool = False) -> None:

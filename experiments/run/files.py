@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,13 +22,14 @@ TOOK = ("seconds", "device")  # columns about how the run was executed, not abou
 
 
 @contextmanager
-def disk_errors(path: Path, what: str):
+def disk_errors(path: Path, what: str, advice: str = ""):
     """Turn an OSError (full disk, read-only folder, ...) into one line that names the file."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot {what} {path}: {reason}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
+        raise UserError(f"cannot {what} {path}: {reason}{advice}") from error
 
 
 def writable(folder: Path) -> None:
@@ -81,6 +84,16 @@ def take_lock(file: IO, wait: bool) -> bool:
     return True
 
 
+def wait_for_lock(file: IO, seconds: float) -> bool:
+    """Lock an open file; False if another process still holds the lock after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not take_lock(file, wait=False):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 @cache  # once per process
 def _warn_of_no_locks(reason: str) -> None:
     print(
@@ -89,6 +102,11 @@ def _warn_of_no_locks(reason: str) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def single_precision(values: np.ndarray) -> list[str]:
+    """The cells of a curve for results/: float32, empty where nothing was measured."""
+    return ["" if cell == "nan" else cell for cell in texts(values.astype(np.float32))]
 
 
 def texts(values) -> list[str]:
@@ -121,6 +139,19 @@ def with_old_times(path: Path, columns: Sequence[str], rows: Iterable[Sequence])
 
     old = {finding(row): row for row in read_rows(path, columns)}
     return [old.get(finding(row), row) for row in map(tuple, rows)]
+
+
+def replace_rows(
+    path: Path, columns: Sequence[str], name: str, rows: Iterable[Sequence], lock: Path
+) -> None:
+    """Replace the rows whose first cell is `name`; the table stays sorted by its first two columns.
+
+    lock: held meanwhile, because the cases of a sweep write into one table at the same time.
+    """
+    with locked(lock):
+        others = [row for row in read_rows(path, columns) if row[0] != name]
+        ordered = sorted([*others, *map(tuple, rows)], key=lambda row: row[:2])
+        write_table(path, columns, with_old_times(path, columns, ordered))
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

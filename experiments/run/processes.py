@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 
-from experiments.run.errors import Interrupted, UserError, stop_signals
+from experiments.run.errors import Interrupted, UserError
 from experiments.run.progress import duration
+from experiments.run.signals import handled_by, stop_signals
 
 
 def side_by_side(task: Callable[[str], object], names: Sequence[str], processes: int) -> None:
@@ -29,28 +30,26 @@ def side_by_side(task: Callable[[str], object], names: Sequence[str], processes:
             task(name)
         return
     fork = multiprocessing.get_context("fork")
-    waiting, running, statuses, stopped = list(names), {}, {}, []
+    waiting, children, stopped = list(names), {}, []
+
+    def running() -> list:
+        return [child for child in children.values() if child.is_alive()]
 
     def forward(number, frame):
         stopped.append(number)
         waiting.clear()
-        for child in running.values():
+        for child in running():
             os.kill(child.pid, number)
 
-    handlers = {n: signal.signal(n, forward) for n in stop_signals()}
-    try:
-        while waiting or running:
-            while waiting and len(running) < processes:
-                child = fork.Process(target=_child, args=(task, waiting[0]))
-                child.start()
-                running[child.sentinel] = child
-                statuses[waiting.pop(0)] = child
-            for sentinel in wait(list(running)):
-                running.pop(sentinel).join()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    failed = [name for name, child in statuses.items() if child.exitcode]
+    with handled_by(forward):
+        while waiting or running():
+            while waiting and len(running()) < processes:
+                name = waiting.pop(0)
+                children[name] = fork.Process(target=_child, args=(task, name))
+                children[name].start()
+            if alive := running():  # wait([]) would never return
+                wait([child.sentinel for child in alive])
+    failed = [name for name, child in children.items() if child.exitcode]
     if stopped:
         raise Interrupted("stopped; repeat the command to resume", stopped[0])
     if failed:

@@ -33,18 +33,18 @@ class Progress:
         self._first, self._tenth = step, 10 * step // self.steps
         self._began, self._last = time.monotonic(), 0.0
 
-    def show(self, step: int, text: str = "") -> None:
+    def show(self, step: int) -> None:
         """Draw at most four times a second; cheap enough for every step."""
         if self.bar:
             now = time.monotonic()
             if now - self._last >= 0.25 or step >= self.steps:
                 self._last, self._drawn = now, True
                 filled = "#" * (20 * step // self.steps)
-                print(f"\r[{filled:<20}] {self._line(step, text)}\x1b[K", end="", flush=True)
+                print(f"\r[{filled:<20}] {self._line(step)}\x1b[K", end="", flush=True)
         elif 10 * step // self.steps > self._tenth:
             self._tenth = 10 * step // self.steps
             # One write per line, because other processes may write at the same time.
-            print(self._line(step, text) + "\n", end="", flush=True)
+            print(self._line(step) + "\n", end="", flush=True)
 
     def wipe(self) -> None:
         """Erase the bar, before the last line is printed."""
@@ -58,8 +58,8 @@ class Progress:
             print(flush=True)
         self._drawn = False
 
-    def _line(self, step: int, text: str) -> str:
+    def _line(self, step: int) -> str:
         rate = (step - self._first) / max(time.monotonic() - self._began, 1e-9)
         left = duration((self.steps - step) / rate) if rate else "?"
         share = f"{step / self.steps:4.0%}  {step}/{self.steps}"
-        return f"{self.name}  {share}  {rate:.3g} it/s  {left} left  {text or self.metric()}"
+        return f"{self.name}  {share}  {rate:.3g} it/s  {left} left  {self.metric()}"

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.run.config import Tracking, hardware
+from experiments.run.config import Tracking
 from experiments.run.files import disk_errors, read_table, texts
 from experiments.run.folder import RunFolder
+from experiments.run.hardware import hardware
 from experiments.run.progress import Progress, duration
 from experiments.run.tracking import Mirror
 
@@ -34,14 +35,12 @@ class Tracker:
 
     Args:
         folder: the run folder.
-        keys: what identifies the replicas, such as {"seed": [0, 1], "lr": [.1, .1]}: columns of
-            equal length, one entry per replica.
+        keys: what identifies the replicas, one entry each: {"seed": [0, 1], "lr": [.1, .1]}.
         metrics: the names that log() accepts, in the order of the columns of metrics.csv.
         steps: the length of the run, for the progress line.
-        tracking, group, job_type, name: of the W&B runs.
+        tracking, group, job_type, name: of the W&B runs, whose files are below `runs`.
         rows: "quantiles" or "each", see above.
-        runs: the folder below which W&B writes.
-        bar: whether to draw a progress bar on a terminal; False if several processes share it.
+        bar: draw a progress bar on a terminal; False if several processes share it.
     """
 
     def __init__(
@@ -96,8 +95,6 @@ class Tracker:
         self._progress.leave()
         self._mirror.close(*exception)
 
-    # ---- logging ----
-
     def log(self, step: int, values: dict[str, Any]) -> None:
         """Record one value per replica, [replicas], or one for all of them.
 
@@ -125,10 +122,8 @@ class Tracker:
         self._media.append({"step": step, "name": name, "row": row, "image": str(kept)})
 
     def histogram(self, name: str, values: torch.Tensor, step: int) -> None:
-        """Record a histogram of values [replicas, ...] per replica, for instance of a gradient.
-
-        Only the first replica's is kept where a single W&B run shows all replicas.
-        """
+        """Record a histogram of values [replicas, ...] for every W&B run: its replica's, or the
+        first's."""
         for row in range(self.replicas if self._each else 1):
             one = values[row].detach().clone()
             self._media.append({"step": step, "name": name, "row": row, "values": one})
@@ -189,17 +184,19 @@ class Tracker:
         for start in range(0, len(table["step"]), self.replicas):
             rows = slice(start, start + self.replicas)
             numbers = {name: table[name][rows] for name in self.metrics}
-            logged = {name: v for name, v in numbers.items() if v.dtype == float and not _empty(v)}
+            logged = {
+                name: values
+                for name, values in numbers.items()
+                if values.dtype == float and not np.isnan(values).all()
+            }
             self._mirror.log(int(table["step"][start]), self._for_mirror(logged))
         media = self.folder.path / "media.jsonl"
         for line in media.read_text().splitlines() if media.exists() else []:
             self._mirror.media(json.loads(line))
 
-    # ---- progress ----
-
-    def progress(self, step: int, text: str = "") -> None:
+    def progress(self, step: int) -> None:
         """Update the progress line. Cheap enough for every step."""
-        self._progress.show(step, text)
+        self._progress.show(step)
 
     def _latest_text(self) -> str:
         if self._latest is None:
@@ -210,8 +207,7 @@ class Tracker:
     def finish(self, summary: dict[str, Any], headline: str) -> None:
         """Mark the run finished and print its headline, after the last `folder.save()`.
 
-        Where rows="each", a list in `summary` has one value per replica and is split over the W&B
-        runs.
+        With rows="each", a list in `summary` has one value per replica, one for each W&B run.
         """
         if self._points or self._media:
             raise RuntimeError("rows were logged after the last folder.save(): save, then finish")
@@ -242,10 +238,6 @@ def quantile(values: np.ndarray, level: float) -> float:
     """The quantile over the replicas that have a number."""
     numbers = values[~np.isnan(values)]
     return float(np.quantile(numbers, level)) if len(numbers) else float("nan")
-
-
-def _empty(values: np.ndarray) -> bool:
-    return bool(np.isnan(values).all())
 
 
 def _binned(entry: dict[str, Any]) -> dict[str, Any]:

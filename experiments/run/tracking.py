@@ -11,17 +11,28 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from experiments.run.config import Tracking
+from experiments.run.errors import in_one_line
 from experiments.run.files import write_whole
 
 TOO_MANY = 50  # W&B runs open at once; above it use rows="quantiles"
+QUIET = {  # wandb.Settings: no output, and nothing about this machine or this code
+    "console": "off",
+    "silent": True,
+    "init_timeout": 30,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "disable_git": True,
+    "disable_code": True,
+    "x_save_requirements": False,
+}
 
 
 def wandb_mode(tracking: Tracking) -> str:
@@ -40,17 +51,13 @@ def _logged_in() -> bool:
         wandb.setup(settings=wandb.Settings(silent=True))
         return wandb.login(prompt=False, verify=False)
     except Exception as error:
-        print(f"W&B is not logged in: {_in_one_line(error)}", flush=True)
+        print(f"W&B is not logged in: {in_one_line(error)}", flush=True)
         return False
 
 
 def wandb_folder(runs: Path) -> Path:
     """Where W&B keeps its files: in WANDB_DIR, else beside the run folders."""
     return Path(os.environ.get("WANDB_DIR") or runs) / "wandb"
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def import_wandb():
@@ -106,10 +113,9 @@ class Mirror:
         self.project = tracking.project or os.environ.get("WANDB_PROJECT") or "relax"
         self.entity = tracking.entity or os.environ.get("WANDB_ENTITY")
         self.runs: list[Any] = []
-        self.where = ""
         self.last: list[int] = []
+        self.where, self._reported = "", False
         self._stack = ExitStack()
-        self._reported = False
 
     def open(self) -> None:
         mode = wandb_mode(self.tracking)
@@ -120,52 +126,47 @@ class Mirror:
             if self.tracking.mode != "auto":
                 print("wandb is not installed: metrics.csv only", flush=True)
             return
-        self._try("start", lambda: self._start(wandb, mode))
+        with self._reporting("start"):
+            self._start(wandb, mode)
         if not self.runs and mode == "online":
-            self._try("start offline", lambda: self._start(wandb, "offline"))
+            with self._reporting("start offline"):
+                self._start(wandb, "offline")
 
     def _start(self, wandb, mode: str) -> None:
         if len(self.labels) > TOO_MANY:
             raise ValueError(f"{len(self.labels)} runs at once; use rows='quantiles'")
         memory = self._remembered(mode)
+        self._wandb = wandb
         folder = wandb_folder(self.root).parent
         folder.mkdir(parents=True, exist_ok=True)
-        self._wandb = wandb
         for label, id_ in zip(self.labels, memory["ids"], strict=True):
-            run = wandb.init(
-                project=self.project,
-                entity=self.entity,
-                group=self.group or None,
-                job_type=self.job_type or None,
-                name=label,
-                id=id_,
-                config=self.folder.config,
-                dir=str(folder),
-                mode=mode,
-                resume="allow" if mode == "online" else None,
-                reinit="create_new",  # several stay open, and a sweep's cases never share one
-                settings=wandb.Settings(
-                    console="off",
-                    silent=True,
-                    init_timeout=30,
-                    x_disable_stats=True,
-                    x_disable_meta=True,
-                    disable_git=True,
-                    disable_code=True,
-                    x_save_requirements=False,
-                ),
-            )
-            self._stack.enter_context(run)
-            # Our own step: W&B's restarts at 0 in a resumed run.
-            run.define_metric("step")
-            run.define_metric("*", step_metric="step")
-            self.runs.append(run)
-            self.last.append(int(run.summary.get("step", -1)) if run.resumed else -1)
+            self._open_run(mode, label, id_, folder)
         memory["dirs"] = [str(Path(run.dir).parent) for run in self.runs]
         memory |= {"project": self.project, "entity": self.entity, "group": self.group}
         self.where = self._where(mode, memory["ids"])
         memory["address"] = self.runs[0].project_url if mode == "online" else None
         write_whole(self.folder.path / "wandb.json", (json.dumps(memory) + "\n").encode())
+
+    def _open_run(self, mode: str, label: str, id_: str, folder: Path) -> None:
+        run = self._wandb.init(
+            project=self.project,
+            entity=self.entity,
+            group=self.group or None,
+            job_type=self.job_type or None,
+            name=label,
+            id=id_,
+            config=self.folder.config,
+            dir=str(folder),
+            mode=mode,
+            resume="allow" if mode == "online" else None,
+            reinit="create_new",  # several stay open, and a sweep's cases never share one
+            settings=self._wandb.Settings(**QUIET),
+        )
+        self._stack.enter_context(run)
+        run.define_metric("step")  # our own: W&B's restarts at 0 in a resumed run
+        run.define_metric("*", step_metric="step")
+        self.runs.append(run)
+        self.last.append(int(run.summary.get("step", -1)) if run.resumed else -1)
 
     def _where(self, mode: str, ids: list[str]) -> str:
         """Where the dashboard is, or how it is uploaded."""
@@ -197,9 +198,11 @@ class Mirror:
                 shutil.rmtree(old, ignore_errors=True)
         return memory
 
-    def _try(self, what: str, action) -> None:
+    @contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Report a failure of W&B and leave it out from then on."""
         try:
-            action()
+            yield
         except Exception as error:
             self._report(what, error)
             self.runs = []
@@ -207,47 +210,37 @@ class Mirror:
     def _report(self, what: str, error: Exception) -> None:
         """Print the first failure; later ones have the same cause."""
         if not self._reported:
-            reason = _in_one_line(error)
+            reason = in_one_line(error)
             print(f"W&B could not {what} ({reason}); metrics.csv has everything", flush=True)
         self._reported = True
 
     def log(self, step: int, logged: list[dict[str, float]]) -> None:
         """Log one dictionary per W&B run, unless the run already has this step."""
-
-        def action():
+        if not self.runs:
+            return
+        with self._reporting("log"):
             for run, values, last in zip(self.runs, logged, self.last, strict=True):
                 if step > last:
                     run.log({"step": step, **values})
 
-        if self.runs:
-            self._try("log", action)
-
     def media(self, entry: dict[str, Any]) -> None:
         """Log a picture or a histogram, an entry of media.jsonl."""
-
-        def action():
-            row = min(entry["row"], len(self.runs) - 1)
-            if entry["step"] <= self.last[row]:
-                return
+        row = min(entry["row"], len(self.runs) - 1)
+        if not self.runs or entry["step"] <= self.last[row]:
+            return
+        with self._reporting("log"):
             if "image" in entry:
                 shown = self._wandb.Image(str(self.folder.path / entry["image"]))
             else:
                 shown = self._wandb.Histogram(np_histogram=(entry["counts"], entry["edges"]))
             self.runs[row].log({"step": entry["step"], entry["name"]: shown})
 
-        if self.runs:
-            self._try("log", action)
-
     def summarise(self, summary: dict[str, Any]) -> None:
         """Write the run's summary; of a list, every W&B run gets its replica's value."""
-
-        def action():
+        with self._reporting("write the summary"):
             for row, run in enumerate(self.runs):
                 for key, value in summary.items():
                     run.summary[key] = value[row] if isinstance(value, list) else value
-
-        if self.runs:
-            self._try("write the summary", action)
 
     def close(self, *exception) -> None:
         try:

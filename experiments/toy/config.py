@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.run.accelerate import GRAPH
+from experiments.run.accelerate import COMPILE, GRAPH, compiles
 from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
 from experiments.toy.methods import SETTINGS
+
+WORTHWHILE = 80_000  # steps from which torch.compile has paid, on a CPU
 
 
 @dataclass
@@ -25,13 +27,14 @@ class Toy(Experiment):
     variance_every: int = 50  # steps between measurements of the gradient's variance
     variance_samples: int = 1000  # gradients per measurement
     snapshots: list[int] = field(default_factory=lambda: [30, 1000])  # see relaxation.py
-    compile: bool = False  # torch.compile takes half a minute and makes a step four times as fast
+    compile: str = "auto"  # torch.compile of several steps at once: auto | on | off
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
         super().check()
         check(math.isfinite(self.t), f"t={self.t}: a finite number is needed")
         known(self.graph, GRAPH, "graph")
+        known(self.compile, COMPILE, "compile")
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
         for name in ("steps", "log_every", "variance_every"):
@@ -54,6 +57,11 @@ class Toy(Experiment):
         """The settings of one estimator, a dataclass of `methods.SETTINGS`."""
         known(name, SETTINGS, "estimator")
         return overlay(SETTINGS[name], self.estimators.get(name, {}), f"estimators.{name}")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the steps are compiled."""
+        return compiles(self.compile, self.steps, WORTHWHILE)
 
     @property
     def case(self) -> str:

@@ -13,7 +13,7 @@ from experiments.toy.train import Run, log_variance
 
 def seconds(config: Toy, name: str) -> float:
     """The time of a run from its start, without the time that torch.compile saves."""
-    config = replace(config, compile=False)
+    config = replace(config, compile="off")
     if name == relaxation.NAME:
         per_step = sum(seconds_per_step(Run(config, each)) for each in relaxation.ESTIMATORS)
         return max(config.snapshots) * per_step
@@ -26,7 +26,7 @@ def seconds(config: Toy, name: str) -> float:
 
 
 def seconds_per_step(run: Run) -> float:
-    return median(seconds_per_call(lambda _: run.step(), range(12)))
+    return median(seconds_per_call(lambda _: run.steps(), range(12)))
 
 
 def describe(config: Toy) -> str:

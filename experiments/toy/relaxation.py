@@ -29,7 +29,7 @@ SHOWN = 12  # seeds whose curves are kept one by one
 
 def train(config: Toy) -> None:
     """Train phi at theta = .5 and keep c(z(u)) after each of config.snapshots steps."""
-    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples", "compile")
+    unused = ("steps", "lr", "log_every", "variance_every", "variance_samples")
     both = {name: asdict(config.settings_of(name)) for name in ESTIMATORS}
     deciding = settings(config, NAME, both, without=unused)
     path, steps = run_path(config, "toy", config.case, NAME), max(config.snapshots)
@@ -49,7 +49,7 @@ def train(config: Toy) -> None:
             # The only checkpoint is the last step's: a run killed after it has no step left to do.
             for step in range(folder.step + 1, steps + 1):
                 for name, run in runs.items():
-                    run.step(theta=False)
+                    run.step_of_phi()
                     if step in config.snapshots:
                         tracker.log(step, {name: surrogate(run, u).flatten()})
             folder.save(steps, {}, tracker)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.run.config import run_path
-from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.files import read_table, replace_rows, single_precision, write_table
 from experiments.run.statistics import standard_error
 from experiments.toy.config import Toy
 
@@ -94,17 +94,10 @@ def export(config: Toy, estimator: str) -> None:
     table = read_table(run / "metrics.csv")
     columns = ["step", "seed", *(name for name in CURVES if name in table)]
     integers = [table[name].astype(int).astype(str).tolist() for name in ("step", "seed")]
-    cells = [_empty_for_nan(texts(table[name].astype(np.float32))) for name in columns[2:]]
+    cells = [single_precision(table[name]) for name in columns[2:]]
     write_table(folder / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
 
     row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
-    summary = folder / "summary.csv"
-    with locked(run.with_name("summary.lock")):  # the cases of a sweep write here at the same time
-        rows = {line[0]: line for line in read_rows(summary, SUMMARY)}
-        rows[run.name] = tuple(row.get(name) for name in SUMMARY)
-        ordered = (rows[name] for name in sorted(rows))
-        write_table(summary, SUMMARY, with_old_times(summary, SUMMARY, ordered))
-
-
-def _empty_for_nan(cells: list[str]) -> list[str]:
-    return ["" if cell == "nan" else cell for cell in cells]
+    cells = tuple(row.get(name) for name in SUMMARY)
+    lock = run.with_name("summary.lock")
+    replace_rows(folder / "summary.csv", SUMMARY, run.name, [cells], lock)

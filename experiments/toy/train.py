@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import gcd
 from typing import Any
 
 import torch
@@ -11,60 +12,54 @@ from torch import Tensor
 
 import relax as rx
 from experiments.run import ranks
-from experiments.run.accelerate import compiled, graphed
-from experiments.run.config import device, run_path, settings
+from experiments.run.accelerate import graphed
+from experiments.run.config import device, settings
 from experiments.run.files import read_table
-from experiments.run.folder import RunFolder
+from experiments.run.job import Job, steps_left
 from experiments.run.tracker import Tracker, now_and_then
 from experiments.toy.config import Toy
+from experiments.toy.fast import Fast
 from experiments.toy.methods import build
 from experiments.toy.results import headline, summarise
 
 # Each seed has three random streams, whose seeds differ in the 32 bits that torch uses.
 TRAINING, MEASURING, WEIGHTS = range(3)
 CHUNK = 500  # gradients measured at once; more do not fit into the cache
+AHEAD = 10  # steps for which noise is drawn at a time
+BLOCK = 4000  # random numbers per seed that are drawn at a time, a multiple of AHEAD
 
 
 def train(config: Toy, name: str, bar: bool = True) -> None:
     """Train one estimator. A run that was interrupted is resumed, a finished one skipped."""
-    path = ranks.shard(run_path(config, "toy", config.case, name))
     seeds = ranks.mine(seeds_of(config, name))
     if not seeds:
         return
-    unused = ("snapshots", "compile")
-    deciding = settings(config, name, config.settings_of(name), without=unused)
-    with RunFolder(path, deciding, fresh=config.fresh, every=config.save_every) as folder:
+    job = Job(config, "toy", config.case, name)
+    deciding = settings(config, name, config.settings_of(name), without=("snapshots",))
+    with job.folder(deciding) as folder:
         if folder.finished(config.steps):
-            print(f"{path}: finished before, {config.steps} steps", flush=True)
+            print(f"{folder.path}: finished before, {config.steps} steps", flush=True)
             return
         run = Run(config, name, seeds)
         folder.restore(run)
-        with Tracker(
-            folder,
-            keys={"seed": seeds},
-            metrics=run.metrics,
-            steps=config.steps,
-            tracking=config.tracking,
-            group=f"toy-{config.preset}-{config.case}",
-            job_type=name,
-            name=f"toy-{config.case}-{path.name}",
-            runs=config.runs,
-            bar=bar,
-        ) as tracker:
-            for step in range(folder.step + 1, config.steps + 1):
-                run.step()
-                if step % config.log_every == 0:
-                    tracker.log(step, run.readings())
-                if run.noisy and step % config.variance_every == 0:
-                    draws = run.draws()
-                    tracker.log(step, {"log_variance": log_variance(draws)})
-                    if now_and_then(step // config.variance_every):
-                        tracker.histogram("gradient", draws, step)
-                tracker.progress(step)
-                if folder.due or step == config.steps:
-                    folder.save(step, run.state_dict(), tracker)
-            summary = summarise(read_table(path / "metrics.csv"))
+        with job.tracker(folder, run, config.steps, bar=bar) as tracker:
+            for step in steps_left(run, folder, tracker, run.stride, AHEAD):
+                run.steps()
+                measure(run, step, tracker)
+            summary = summarise(read_table(folder.path / "metrics.csv"))
             tracker.finish(asdict(summary), headline(summary))
+
+
+def measure(run: Run, step: int, tracker: Tracker) -> None:
+    """Log what is due after a step."""
+    config = run.config
+    if step % config.log_every == 0:
+        tracker.log(step, run.readings())
+    if run.noisy and step % config.variance_every == 0:
+        draws = run.draws()
+        tracker.log(step, {"log_variance": log_variance(draws)})
+        if now_and_then(step // config.variance_every):
+            tracker.histogram("gradient", draws, step)
 
 
 def seeds_of(config: Toy, name: str) -> range:
@@ -83,43 +78,58 @@ class Run:
         self.config = config
         self.noisy = name != "exact"
         seeds = seeds_of(config, name) if seeds is None else seeds
-        self.replicas = len(seeds)
+        self.keys = {"seed": list(seeds)}
         on = device(config.device)
 
         def streams(purpose: int) -> list[int]:
             return [3 * seed + purpose for seed in seeds]
 
-        self.noise = rx.replicas.Streams(streams(TRAINING), on)
+        self.noise = rx.replicas.Streams(streams(TRAINING), on, block=BLOCK)
         self.measuring = rx.replicas.Streams(streams(MEASURING), on)
-        self.logit = torch.nn.Parameter(torch.zeros(self.replicas, 1, 1, device=on))
+        self.logit = torch.nn.Parameter(torch.zeros(len(seeds), 1, 1, device=on))
         self.method = build(name, config.settings_of(name), streams(WEIGHTS), on)
         self.phi = list(self.method.phi.parameters())
         self.optimizers = {"logit": rx.replicas.Adam([self.logit], config.lr)}
         if self.phi:
             self.optimizers["phi"] = rx.replicas.Adam(self.phi, config.phi_lr)
-        self.differentiate = compiled(self.backward) if config.compile else self.backward
-        self.advance = graphed(self.update, config.graph, on)
+        self.done, self.stride = 0, 1
+        self.advance, self.fast = graphed(self.update, config.graph, on), None
+        if config.compiled:
+            self.stride = gcd(AHEAD, config.log_every, config.variance_every)
+            optimizers = list(self.optimizers.values())
+            self.fast = Fast(self.method, self.f, self.logit, optimizers, self.stride)
+            self.advance = graphed(self.fast, config.graph, on)
 
     def f(self, b: Tensor) -> Tensor:
         """(b - t)^2, [..., R, B, 1] -> [..., R, B]"""
         return (b - self.config.t).square().squeeze(-1)
 
-    def step(self, theta: bool = True) -> None:
-        """One gradient estimate and one step of both optimisers, or of phi's alone."""
-        noise = self.method.noise(self.distribution(self.logit), self.noise)
-        self.advance(noise) if theta else self.update(noise, ["phi"])
+    def steps(self) -> None:
+        """`stride` training steps: as many as a compiled graph makes at once."""
+        self.advance(self.next_noise())
+
+    def step_of_phi(self) -> None:
+        """One step of phi's optimiser; theta stays."""
+        self.update(self.next_noise(), ["phi"])
+
+    def next_noise(self) -> rx.Noise:
+        """The noise of the next `stride` steps, [..., R, stride, 1]."""
+        start = self.done % AHEAD
+        if start == 0:
+            rows = self.distribution(self.logit.detach().expand(-1, AHEAD, -1))
+            self.ahead = self.method.noise(rows, self.noise)
+        self.done += self.stride
+        end = start + self.stride
+        return rx.Noise(*(None if x is None else x[..., start:end, :] for x in self.ahead))
 
     def update(self, noise: Any, names: Sequence[str] = ("logit", "phi")) -> None:
         """The part of a step that can be a CUDA graph: a function of the noise alone."""
-        self.differentiate(noise)
+        draw = self.method.draw(self.distribution(self.logit), noise)
+        rx.backward(self.method.estimate(self.f, draw), self.phi)
         for name, optimizer in self.optimizers.items():
             if name in names:
                 optimizer.step()
             optimizer.zero_grad()
-
-    def backward(self, noise: Any) -> None:
-        draw = self.method.draw(self.distribution(self.logit), noise)
-        rx.backward(self.method.estimate(self.f, draw), self.phi)
 
     def distribution(self, logit: Tensor) -> rx.Bernoulli:
         return rx.Bernoulli(logit, replicas=1, validate=False)
@@ -156,7 +166,11 @@ class Run:
         return torch.cat(grads, 1).flatten(1)
 
     def state_dict(self) -> dict[str, Any]:
+        """To be taken after a multiple of AHEAD steps, when no noise is left over."""
+        if self.fast is not None:
+            self.fast.store()
         return {
+            "done": self.done,
             "logit": self.logit.detach(),
             "phi": self.method.phi.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
@@ -165,6 +179,7 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.done = state["done"]
         with torch.no_grad():
             self.logit.copy_(state["logit"])
         self.method.phi.load_state_dict(state["phi"])
@@ -172,6 +187,8 @@ class Run:
             optimizer.load_state_dict(state["optimizers"][name])
         self.noise.load_state_dict(state["noise"])
         self.measuring.load_state_dict(state["measuring"])
+        if self.fast is not None:
+            self.fast.load()
 
 
 def log_variance(draws: Tensor) -> Tensor:

@@ -26,12 +26,8 @@ class Batches:
         """The batch of this step; call it for the steps in order."""
         return self.take(*self.choose(step))
 
-    def random(self) -> Tensor:
-        """A batch drawn with replacement, independent of the epochs."""
-        return self.take(*self.choose_random())
-
     def choose_random(self) -> tuple[Tensor, Tensor | None]:
-        """The indices of a random batch, and the noise that binarizes it."""
+        """As `choose`, for a batch drawn with replacement, independent of the epochs."""
         return self._with_noise(self.streams.randint(len(self.images.train), self.batch))
 
     def choose(self, step: int) -> tuple[Tensor, Tensor | None]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.run.accelerate import GRAPH
+from experiments.run.accelerate import COMPILE, GRAPH, compiles
 from experiments.run.config import Experiment, overlay
-from experiments.run.errors import check, known, positive
+from experiments.run.errors import at_least, check, known, positive
 from experiments.vae import data
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS
 from experiments.vae.settings import RESIDUAL_INPUTS, Rebar, Relax
+
+WORTHWHILE = 15_000  # steps from which torch.compile has paid, on a CPU
 
 
 @dataclass
@@ -42,20 +44,21 @@ class Vae(Experiment):
     variance_samples: int = 100
     iwae_samples: int = 100  # of the bound that is reported at the end; 0: not computed
     pictures: bool = True
-    compile: bool = False  # torch.compile: takes half a minute, then halves the time of a step
+    compile: str = "auto"  # torch.compile: auto | on | off; a step takes half the time
     graph: str = "auto"  # CUDA graphs: auto (on a GPU) | on | off
 
     def check(self) -> None:
         super().check()
         known(self.model, MODELS, "model")
         known(self.graph, GRAPH, "graph")
+        known(self.compile, COMPILE, "compile")
         known(self.data.binarization, data.BINARIZATIONS, "data.binarization")
         for name in self.estimators:
             known(name, ESTIMATORS, "estimator of the VAE")
-        check(self.steps is None or self.steps >= 1, f"steps={self.steps}: at least 1 is needed")
-        for what in ("latents", "hidden", "batch", "epochs", "evaluate_every"):
-            check(getattr(self, what) >= 1, f"{what}={getattr(self, what)}: at least 1 is needed")
-        check(self.variance_samples >= 2, f"variance_samples={self.variance_samples}: 2 or more")
+        at_least(1, latents=self.latents, hidden=self.hidden, batch=self.batch)
+        at_least(1, epochs=self.epochs, evaluate_every=self.evaluate_every)
+        at_least(1, steps=1 if self.steps is None else self.steps)
+        at_least(2, variance_samples=self.variance_samples)
         check(self.lr, "lr=[]: at least one learning rate is needed")
         for lr in self.lr:
             positive(lr, "lr")
@@ -64,6 +67,10 @@ class Vae(Experiment):
     def total_steps(self, images: int) -> int:
         """Steps of the whole run on so many training images."""
         return self.steps or self.epochs * (images // self.batch)
+
+    def compiled(self, images: int) -> bool:
+        """Whether the step is compiled, for so many training images."""
+        return compiles(self.compile, self.total_steps(images), WORTHWHILE)
 
     def case(self, images: data.Images) -> str:
         """The folder of the runs and of their results: mnist-linear1"""

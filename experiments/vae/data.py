@@ -6,37 +6,23 @@ from pathlib import Path
 
 import torch
 
-from experiments.run.errors import UserError
-from experiments.vae import files, mnist, omniglot
+from experiments.run.errors import check, known
+from experiments.vae import mnist, omniglot
 from experiments.vae.files import Missing
 from experiments.vae.images import Images, split
 
-__all__ = ["BINARIZATIONS", "Images", "Missing", "available", "load"]
+__all__ = ["BINARIZATIONS", "Images", "Missing", "load"]
 BINARIZATIONS = ("static", "dynamic", "larochelle")
 
 
 def load(name: str, root: str | Path = "data", binarization: str = "static") -> Images:
     """A data set by name. UserError: unknown name or binarization, missing or damaged files."""
-    if binarization not in BINARIZATIONS:
-        raise UserError(f"binarization={binarization}: known are {', '.join(BINARIZATIONS)}")
-    if name not in MAKERS:
-        raise UserError(f"data={name}: known are {', '.join(MAKERS)}")
+    known(binarization, BINARIZATIONS, "data.binarization")
+    known(name, MAKERS, "data set")
     if binarization == "larochelle":
-        if name != "mnist":
-            raise UserError(f"binarization=larochelle exists for mnist only, not for {name}")
+        check(name == "mnist", f"data.binarization=larochelle is for mnist only, not for {name}")
         return mnist.larochelle(root)
     return MAKERS[name](root, binarization)
-
-
-def available(name: str, root: str | Path = "data") -> bool:
-    """Whether the files exist, so that `load` downloads nothing."""
-    wanted = {
-        "mnist": [file for file, (_, md5) in mnist.FILES.items() if md5],
-        "omniglot": ["chardata.mat"],
-        "omniglot_small": list(omniglot.SMALL_FILES),
-        "digits": [],
-    }[name]
-    return all(files.find(f, root) for f in wanted)
 
 
 def _digits(root: str | Path, binarization: str) -> Images:

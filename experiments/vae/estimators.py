@@ -114,29 +114,30 @@ class ControlVariates(Method):
 
     def __init__(self, vae: VAE, settings: Rebar | Relax, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
-        replicas, layers = len(generators), range(vae.depth)
         self.coupled = settings.coupled
+        self.with_f = getattr(settings, "with_f", True)
         self.scales = nn.ModuleList(
-            rx.surrogates.Scales(settings.eta, settings.lambda_, replicas) for _ in layers
+            rx.surrogates.Scales(settings.eta, settings.lambda_, len(generators))
+            for _ in range(vae.depth)
         )
         for scales in self.scales:
             scales.eta.requires_grad_(settings.learn_eta)
-            relaxes = getattr(settings, "with_f", True)  # without f there is no temperature
-            scales.log_lambda.requires_grad_(settings.learn_lambda and relaxes)
+            # without f there is no temperature
+            scales.log_lambda.requires_grad_(settings.learn_lambda and self.with_f)
         self.residuals = nn.ModuleList()
         if isinstance(settings, Relax):
             pixels, latents = len(vae.mean), vae.prior.shape[-1]
             self.residuals.extend(
                 Residual(
-                    pixels + k * latents,
-                    latents,
-                    settings.hidden,
-                    settings.depth,
-                    replicas,
-                    generators,
-                    settings.inputs,
+                    context=pixels + k * latents,
+                    latents=latents,
+                    hidden=settings.hidden,
+                    depth=settings.depth,
+                    replicas=len(generators),
+                    generators=generators,
+                    inputs=settings.inputs,
                 )
-                for k in layers
+                for k in range(vae.depth)
             )
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
@@ -156,9 +157,9 @@ class ControlVariates(Method):
             sample,
             noise,
             self.scales,
-            self.residuals[layer] if len(self.residuals) else None,
-            getattr(self.settings, "with_f", True),
-            self.settings.relaxation == "tucker",
+            residual=self.residuals[layer] if self.residuals else None,
+            with_f=self.with_f,
+            tucker=self.settings.relaxation == "tucker",
         )
 
     @torch.no_grad()

@@ -12,20 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.run.errors import UserError
+from experiments.run.errors import UserError, in_one_line
 from experiments.vae import files
 from experiments.vae.images import Images, split
 
-FILES = {  # file -> number of images, md5 of the uncompressed file (None: not read)
+FILES = {  # file -> number of images, md5 of the uncompressed file; labels are not needed
     "train-images-idx3-ubyte": (60_000, "6bbc9ace898e44ae57da46a324031adb"),
     "t10k-images-idx3-ubyte": (10_000, "2646ac647ad5339dbf082846283269ea"),
-    "train-labels-idx1-ubyte": (60_000, None),
-    "t10k-labels-idx1-ubyte": (10_000, None),
 }
 LAROCHELLE_FILES = {f"binarized_mnist_{s}.amat": s for s in ("train", "valid", "test")}
 
 
-def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
+def read_idx(path: Path, md5: str) -> np.ndarray:
     """Images [N, rows, columns] of an idx3 file, raw or .gz. UserError: truncated or altered."""
     try:
         raw = path.read_bytes()
@@ -42,17 +40,16 @@ def read_idx(path: Path, md5: str | None = None) -> np.ndarray:
     if len(raw) != 16 + count * rows * columns:
         wanted = 16 + count * rows * columns
         raise files.Damaged(f"{path} is truncated or too long: {len(raw):,} bytes of {wanted:,}")
-    if md5 is not None and hashlib.md5(raw).hexdigest() != md5:
+    if hashlib.md5(raw).hexdigest() != md5:
         raise UserError(f"{path} is not the official file (its md5 differs); fetch it again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(count, rows, columns)
 
 
 def mnist(root: str | Path, binarization: str) -> Images:
     program = "import sys, torchvision; torchvision.datasets.MNIST(sys.argv[1], download=True)"
-    wanted = [file for file, (_, md5) in FILES.items() if md5]
     pixels = files.read_or_fetch(
         lambda: _mnist_pixels(root),
-        lambda: files.fetch_into(Path(root, "MNIST/raw"), wanted, program),
+        lambda: files.fetch_into(Path(root, "MNIST/raw"), list(FILES), program),
     )
     train, test = (torch.from_numpy(p.reshape(len(p), -1) / 255.0) for p in pixels)
     n_valid = len(test)  # the last 10 000 training images
@@ -61,13 +58,11 @@ def mnist(root: str | Path, binarization: str) -> Images:
 
 def _mnist_pixels(root: str | Path) -> list[np.ndarray]:
     """The training and the test images."""
-    if any(files.find(file, root) is None for file, (_, md5) in FILES.items() if md5):
-        raise files.missing("MNIST", list(FILES), root)
     pixels = []
     for file, (count, md5) in FILES.items():
-        if md5 is None:
-            continue
         path = files.find(file, root)
+        if path is None:
+            raise files.missing("MNIST", list(FILES), root)
         pixels.append(read_idx(path, md5))
         if len(pixels[-1]) != count:
             raise UserError(f"{path} contains {len(pixels[-1]):,} images, not {count:,}")
@@ -87,7 +82,7 @@ def larochelle(root: str | Path) -> Images:
                 warnings.simplefilter("ignore")  # of an empty file
                 pixels = np.loadtxt(lines, dtype=np.uint8, ndmin=2)
         except (OSError, EOFError, ValueError) as error:
-            why = str(error).splitlines()[0]
+            why = in_one_line(error)
             raise UserError(f"{path} is damaged ({why}); fetch it again") from None
         if pixels.shape[1] != 784:
             raise UserError(f"{path} has rows of {pixels.shape[1]} pixels, not 784; fetch it again")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import relax as rx
-from experiments.run.errors import UserError
+from experiments.run.errors import known
 from relax.replicas import MLP
 
 MODELS = {  # name -> stochastic layers, hidden tanh layers of each map
@@ -60,8 +60,7 @@ class VAE(nn.Module):
         generators: Sequence[torch.Generator] = (),
     ):
         super().__init__()
-        if name not in MODELS:
-            raise UserError(f"model={name}: known are {', '.join(MODELS)}")
+        known(name, MODELS, "model")
         layers, depth = MODELS[name]
         replicas, pixels = len(generators), len(mean)
         inner = [hidden] * depth

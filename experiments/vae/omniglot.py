@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.run.errors import in_one_line
 from experiments.vae import files
 from experiments.vae.images import Images, split
 
@@ -54,8 +55,7 @@ def _omniglot_pixels(root: str | Path) -> list[np.ndarray]:
             for k in ("data", "testdata")
         ]
     except Exception as error:  # scipy raises many types
-        why = str(error).splitlines()[0]
-        raise files.Damaged(f"{path} is damaged or truncated ({why})") from None
+        raise files.Damaged(f"{path} is damaged or truncated ({in_one_line(error)})") from None
 
 
 def omniglot_small(root: str | Path, binarization: str) -> Images:

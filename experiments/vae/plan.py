@@ -17,7 +17,7 @@ def seconds(config: Vae, name: str, images: Images) -> float:
     """The time of a run from its start, without what torch.compile saves."""
     if not (rows := ranks.mine(rows_of(config))):
         return 0.0
-    run = Run(replace(config, compile=False), name, images, rows)
+    run = Run(replace(config, compile="off"), name, images, rows)
     steps = config.total_steps(len(images.train))
     step = median(seconds_per_call(run.step, range(1, 13)))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.config import run_path
-from experiments.run.files import locked, read_rows, read_table, texts, with_old_times, write_table
+from experiments.run.files import read_table, replace_rows, single_precision, texts, write_table
 from experiments.run.statistics import best_setting, standard_error
 from experiments.vae.config import Vae
 from experiments.vae.images import Images
@@ -34,22 +34,18 @@ def export(config: Vae, estimator: str, images: Images) -> None:
     table = read_table(run / "metrics.csv")
     write_curves(table, place / f"{run.name}.csv")
     rows = summary_rows(run.name, table, json.loads((run / "summary.json").read_text()))
-    with locked(run.with_name("summary.lock")):  # the cases of a sweep write side by side
-        file = place / "summary.csv"
-        others = [row for row in read_rows(file, SUMMARY) if row[0] != run.name]
-        ordered = sorted([*others, *rows], key=lambda row: row[:2])
-        write_table(file, SUMMARY, with_old_times(file, SUMMARY, ordered))
+    replace_rows(place / "summary.csv", SUMMARY, run.name, rows, run.with_name("summary.lock"))
     for picture in (run / "media").glob("*.png"):
         shutil.copyfile(picture, place / f"{run.name}-{picture.name.split('-')[0]}.png")
 
 
 def write_curves(table: dict[str, np.ndarray], path: Path) -> None:
     """All measurements in single precision; a cell is empty where nothing was measured."""
-    columns = []
-    for name, values in table.items():
-        kind = np.int64 if name in ("step", "seed") else np.float32
-        columns.append(["" if cell == "nan" else cell for cell in texts(values.astype(kind))])
-    write_table(path, list(table), zip(*columns, strict=True))
+    cells = [
+        texts(values.astype(np.int64)) if name in ("step", "seed") else single_precision(values)
+        for name, values in table.items()
+    ]
+    write_table(path, list(table), zip(*cells, strict=True))
 
 
 def summary_rows(
@@ -60,29 +56,35 @@ def summary_rows(
     The numbers of the test set are given for the rate with the best validation ELBO alone.
     """
     curves = pd.DataFrame(table)
-    last = curves[curves["step"] == curves["step"].max()]
     keys = ("seed", "lr", "valid", "test", "valid_iwae", "test_iwae")
     final = pd.DataFrame({key: summary[key] for key in keys if key in summary})
     scores = {lr: valid.to_numpy().mean() for lr, valid in final.groupby("lr")["valid"]}
     chosen = best_setting(scores)  # to_numpy: a mean by pandas would skip a diverged seed
     rows = []
     for lr, of_rate in final.groupby("lr", sort=False):
-        here, at_end = (rows_of[np.isclose(rows_of["lr"], lr)] for rows_of in (curves, last))
-        found: dict[str, Any] = {"estimator": name, "lr": f"{lr:g}", "seeds": len(of_rate)}
-        found |= {"steps": int(curves["step"].max()), **spread("train", at_end["train"])}
-        for split in ("valid", "test"):
-            if split == "valid" or lr == chosen:
-                found |= spread(split, of_rate[split])
-                if f"{split}_iwae" in of_rate:
-                    found[f"{split}_iwae"] = np.mean(of_rate[f"{split}_iwae"].to_numpy())
-        curve = here["valid"].to_numpy().reshape(-1, len(of_rate)).mean(1)
-        found["valid_best"] = np.nanmin(curve, initial=np.inf)
-        for what in ("variance_logits", "variance_weights"):
-            if what in at_end:
-                found[f"log_{what}"] = np.log(at_end[what].to_numpy()).mean()
-        found |= {"seconds": summary["seconds"], "device": summary.get("device")}
-        rows.append(tuple(text(found.get(key)) for key in SUMMARY))
+        curve = curves[np.isclose(curves["lr"], lr)]
+        row = {"estimator": name, "lr": f"{lr:g}", **summary_row(curve, of_rate, lr == chosen)}
+        row |= {"seconds": summary["seconds"], "device": summary.get("device")}
+        rows.append(tuple(text(row.get(key)) for key in SUMMARY))
     return rows
+
+
+def summary_row(curve: pd.DataFrame, final: pd.DataFrame, with_test: bool) -> dict[str, Any]:
+    """The numbers of one learning rate, from its rows of metrics.csv and its final measurements."""
+    at_end = curve[curve["step"] == curve["step"].max()]
+    row: dict[str, Any] = {"seeds": len(final), "steps": int(curve["step"].max())}
+    row |= spread("train", at_end["train"]) | spread("valid", final["valid"])
+    means = curve["valid"].to_numpy().reshape(-1, len(final)).mean(1)
+    row["valid_best"] = np.nanmin(means, initial=np.inf)
+    if with_test:
+        row |= spread("test", final["test"])
+    for bound in ("valid_iwae", "test_iwae") if with_test else ("valid_iwae",):
+        if bound in final:
+            row[bound] = np.mean(final[bound].to_numpy())
+    for what in ("variance_logits", "variance_weights"):
+        if what in at_end:
+            row[f"log_{what}"] = np.log(at_end[what].to_numpy()).mean()
+    return row
 
 
 def spread(name: str, values: pd.Series) -> dict[str, float]:

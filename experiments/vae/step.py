@@ -16,26 +16,24 @@ class Step:
     Args:
         lr: the model's learning rates, [R].
         beta2: of both Adams; the authors use .99999.
-        compiled: use torch.compile for the forward and backward pass; faster from about 20 000
-            steps.
+        compiled: use torch.compile for the forward and backward pass.
     """
 
     def __init__(self, method: Method, lr: Tensor, beta2: float = 0.99999, compiled: bool = False):
         self.method, betas = method, (0.9, beta2)
-        self.model = Adam(method.vae.parameters(), lr, betas)
-        phi = method.phi()
-        self.phi = Adam(phi, lr * method.settings.lr_factor, betas) if phi else None
+        self.optimizers = {"model": Adam(method.vae.parameters(), lr, betas)}
+        if phi := method.phi():
+            self.optimizers["phi"] = Adam(phi, lr * method.settings.lr_factor, betas)
         self.differentiate = accelerate.compiled(self.backward) if compiled else self.backward
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:
         """Update both (phi alone with train_model=False); the batch's mean of f(b), [R]."""
         mean_f = self.differentiate(x, noise)
         self.method.add_weight_decay(x.shape[1])
-        if train_model:
-            self.model.step()
-        if self.phi is not None:
-            self.phi.step()
-        self.zero_grad()
+        for name, optimizer in self.optimizers.items():
+            if train_model or name == "phi":
+                optimizer.step()
+            optimizer.zero_grad()
         return mean_f
 
     def backward(self, x: Tensor, noise: Noises) -> Tensor:
@@ -44,16 +42,9 @@ class Step:
         rx.backward(estimates, self.method.phi())
         return estimates[0].value.detach().mean(-1)
 
-    def zero_grad(self) -> None:
-        self.model.zero_grad()
-        if self.phi is not None:
-            self.phi.zero_grad()
-
     def state_dict(self) -> dict:
-        state = {"model": self.model.state_dict()}
-        return state if self.phi is None else state | {"phi": self.phi.state_dict()}
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        if self.phi is not None:
-            self.phi.load_state_dict(state["phi"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import relax as rx
 from experiments.vae.models import VAE, Sample
-from relax.replicas import MLP, Linear
+from relax.replicas import MLP, Linear, zeros
 
 
 class Residual(nn.Module):
@@ -43,7 +43,7 @@ class Residual(nn.Module):
         super().__init__()
         self.inputs = tuple(inputs)
         self.sees_z = "z" in inputs or "sigma" in inputs
-        self.context = Linear(context, hidden, replicas, "zeros")
+        self.context = Linear(context, hidden, replicas, zeros)
         self.of_z = MLP([latents, *[hidden] * depth, 1], "relu", replicas, generators)
         whole = Linear(context + latents, hidden, replicas, generator=generators).weight.detach()
         self.context.weight = nn.Parameter(whole[:, :context].clone())

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from experiments.run import ranks
 from experiments.run.accelerate import graphed
-from experiments.run.config import device, run_path, settings
+from experiments.run.config import device, settings
 from experiments.run.folder import RunFolder
-from experiments.run.tracker import Tracker
+from experiments.run.job import Job, steps_left
 from experiments.vae import monitor
 from experiments.vae.batches import Batches
 from experiments.vae.config import Vae
@@ -20,17 +20,21 @@ from experiments.vae.images import Images
 from experiments.vae.method import Noises
 from experiments.vae.models import VAE
 from experiments.vae.step import Step
+from experiments.vae.surrogate import Residual
 from relax.replicas import Streams
 
 # The streams of random numbers of one seed.
 WEIGHTS, ORDER, NOISE, MEASURING = range(4)
+PARTS = ("vae", "method", "trainer", "batches", "noise")  # of a run's state, in a checkpoint
+# Settings that a run may be resumed with: its length and the measurements at its end.
+FREE = ("steps", "epochs", "iwae_samples", "pictures")
 
 
 def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str, Any]:
     """Train, resume or skip; returns the summary. bar=False where several runs share a terminal."""
-    steps, rows = config.total_steps(len(images.train)), ranks.mine(rows_of(config))
-    if not rows:
+    if not (rows := ranks.mine(rows_of(config))):
         return {}
+    job, steps = job_of(config, name, images), config.total_steps(len(images.train))
     with run_folder(config, name, images) as folder:
         if folder.finished(steps):
             print(f"{folder.path} is finished, {steps} steps: skipped", flush=True)
@@ -38,37 +42,24 @@ def train(config: Vae, name: str, images: Images, bar: bool = True) -> dict[str,
         run = Run(config, name, images, rows)
         if not folder.restore(run):
             run.warm_up()
-        with Tracker(
-            folder,
-            keys={"lr": run.rates, "seed": run.seeds},
-            metrics=run.metrics,
-            steps=steps,
-            tracking=config.tracking,
-            group=f"vae-{config.preset}-{config.case(images)}",
-            job_type=name,
-            name="-".join(["vae", config.case(images), folder.path.name]),
-            rows="each",
-            runs=config.runs,
-            bar=bar,
-        ) as tracker:
-            for step in range(folder.step + 1, steps + 1):
+        with job.tracker(folder, run, steps, rows="each", bar=bar) as tracker:
+            for step in steps_left(run, folder, tracker):
                 run.step(step)
                 monitor.measure(run, step, steps, tracker)
-                tracker.progress(step)
-                if folder.due or step == steps:
-                    folder.save(step, run.state_dict(), tracker)
             summary = monitor.summary(run)
             tracker.finish(summary, monitor.headline(summary))
         return folder.summary()
 
 
+def job_of(config: Vae, name: str, images: Images) -> Job:
+    return Job(config, "vae", config.case(images), name)
+
+
 def run_folder(config: Vae, name: str, images: Images) -> RunFolder:
-    """The estimator's run folder; settings of the final measurements may change on resuming."""
-    plain = settings(config, name, config.settings_of(name))
-    plain["data"] = {"name": images.name, "binarization": config.data.binarization}
-    free = ("steps", "epochs", "iwae_samples", "pictures")
-    path = ranks.shard(run_path(config, "vae", config.case(images), name))
-    return RunFolder(path, plain, free, config.fresh, config.save_every)
+    """The estimator's run folder; its config.json has the settings that decide the results."""
+    deciding = settings(config, name, config.settings_of(name))
+    deciding["data"] = {"name": images.name, "binarization": config.data.binarization}
+    return job_of(config, name, images).folder(deciding, FREE)
 
 
 def rows_of(config: Vae) -> list[tuple[float, int]]:
@@ -85,7 +76,7 @@ class Run:
         running: the sum of f over the steps since the epoch began, [R].
         diverged: replica -> the step and the tensor that was not finite.
         dead: replica -> the step by which the network r did not vary with z any more.
-        metrics: the columns of metrics.csv.
+        keys, metrics: the columns of metrics.csv.
     """
 
     def __init__(
@@ -98,11 +89,11 @@ class Run:
         self.rates, self.seeds = list(rates), list(seeds)
         generators = [torch.Generator().manual_seed(s) for s in self._stream_seeds(WEIGHTS)]
         mean = self.images.mean.cpu()
-        vae = VAE(config.model, mean, config.latents, config.hidden, generators)
-        self.method = (
-            ESTIMATORS[name].method(vae.to(place), config.settings_of(name), generators).to(place)
-        )
-        self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, config.compile)
+        vae = VAE(config.model, mean, config.latents, config.hidden, generators).to(place)
+        method = ESTIMATORS[name].method(vae, config.settings_of(name), generators)
+        self.vae, self.method = vae, method.to(place)
+        compiled = config.compiled(len(images.train))
+        self.trainer = Step(self.method, torch.tensor(self.rates), config.beta2, compiled)
         self.order = self._streams(ORDER, place)
         self.noise = self._streams(NOISE, place)
         self.batches = Batches(self.images, config.batch, self.order)
@@ -110,13 +101,28 @@ class Run:
         self.advance = graphed(self._advance, config.graph, place)
         self.diverged: dict[str, str] = {}
         self.dead: dict[str, int] = {}
-        self.residuals = list(getattr(self.method, "residuals", []))
-        pairs = [f"{what}_{k + 1}" for k in range(vae.depth) for what in ("eta", "lambda")]
-        self.scales = pairs if hasattr(self.method, "scales") else []
-        variance = ["variance_logits", "variance_weights"] if config.variance_every else []
-        layers = range(1, len(self.residuals) + 1)
+
+    @property
+    def residuals(self) -> list[Residual]:
+        """RELAX's networks r, one per layer; none for other estimators."""
+        return list(getattr(self.method, "residuals", []))
+
+    @property
+    def keys(self) -> dict[str, list]:
+        return {"lr": self.rates, "seed": self.seeds}
+
+    @property
+    def metrics(self) -> list[str]:
+        layers = range(1, self.vae.depth + 1)
+        variance = ["variance_logits", "variance_weights"] if self.config.variance_every else []
+        scales = [f"{what}_{k}" for k in layers for what in ("eta", "lambda")]
         residual = [f"{what}_{k}" for k in layers for what in ("r_rms", "r_share")]
-        self.metrics = ["train", "valid", "epoch", *variance, *self.scales, *residual]
+        return [
+            *("train", "valid", "epoch"),
+            *variance,
+            *(scales if hasattr(self.method, "scales") else []),
+            *(residual if self.residuals else []),
+        ]
 
     def labels(self) -> list[str]:
         """Names of the replicas, for messages."""
@@ -127,10 +133,6 @@ class Run:
 
     def _streams(self, purpose: int, place: torch.device) -> Streams:
         return Streams(self._stream_seeds(purpose), place, block=2**18)
-
-    @property
-    def vae(self) -> VAE:
-        return self.method.vae
 
     def step(self, step: int) -> None:
         """One training step: random numbers first, because the rest can be a CUDA graph."""
@@ -161,23 +163,11 @@ class Run:
         return x.repeat(len(self.rates), 1, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "vae": self.vae.state_dict(),
-            "method": self.method.state_dict(),
-            "trainer": self.trainer.state_dict(),
-            "batches": self.batches.state_dict(),
-            "noise": self.noise.state_dict(),
-            "running": self.running,
-            "diverged": self.diverged,
-            "dead": self.dead,
-        }
+        parts = {part: getattr(self, part).state_dict() for part in PARTS}
+        return parts | {"running": self.running, "diverged": self.diverged, "dead": self.dead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.vae.load_state_dict(state["vae"])
-        self.method.load_state_dict(state["method"])
-        self.trainer.load_state_dict(state["trainer"])
-        self.batches.load_state_dict(state["batches"])
-        self.noise.load_state_dict(state["noise"])
+        for part in PARTS:
+            getattr(self, part).load_state_dict(state[part])
         self.running.copy_(state["running"])
-        self.diverged = state["diverged"]
-        self.dead = state["dead"]
+        self.diverged, self.dead = state["diverged"], state["dead"]

@@ -1,8 +1,10 @@
 """Distributions as maps from explicit noise to coupled draws."""
 
-from relax.distributions.base import CAPABILITIES, Discrete, Distribution
+from relax.distributions.base import Distribution
 from relax.distributions.bernoulli import Bernoulli
+from relax.distributions.capabilities import CAPABILITIES
 from relax.distributions.categorical import Categorical
+from relax.distributions.discrete import Discrete
 from relax.distributions.draw import Draw, Noise
 from relax.distributions.interop import as_distribution
 from relax.distributions.normal import Normal

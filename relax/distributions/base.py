@@ -16,37 +16,19 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from itertools import product
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from relax.distributions.capabilities import CAPABILITIES, TYPES, Capabilities
 from relax.distributions.draw import Draw, Noise
 from relax.distributions.numerics import RandomSource, open_interval, random
 
 HALF = (torch.float16, torch.bfloat16)
-LARGEST_SUPPORT = 2**20
-
-CAPABILITIES = {  # name -> what an estimator that needs it asks for
-    "condition": "a discrete distribution with condition(b, v), which draws z given b",
-    "recover": "a discrete distribution with recover(b, z), the coupled z given b",
-    "relaxed": "a discrete distribution with relaxed(z, lambda_), a continuous H",
-    "mean": "a discrete distribution with mean(), E[b]",
-    "vjp_mean": "a discrete distribution with a closed form of vjp_mean(grad, p)",
-    "vjp_z": "a discrete distribution with a closed form of vjp_z(grad, z, u)",
-    "log_prob_z": "a discrete distribution with log_prob_z(z), the density of z",
-    "support": "a discrete distribution with support(), which lists all outcomes",
-    "alternatives": "a discrete distribution with alternatives(b)",
-    "continuous": "a continuous distribution, b = z",
-    "bits": "a Bernoulli, independent bits with logits theta",
-    "log_p": "a Categorical, one choice with log-probabilities log_p",
-    "mean_and_std": "a Normal, with mean_and_std()",
-}
-TYPES = ("continuous", "bits", "log_p", "mean_and_std")  # cannot be added by defining a method
 
 
-class Distribution(ABC):
+class Distribution(Capabilities, ABC):
     """A distribution over b with parameter theta, [*batch, *event] as a rule.
 
     For a distribution of your own, define `reparameterize(u)`, `hard(z)` and `log_prob(b)` in a
@@ -109,36 +91,6 @@ class Distribution(ABC):
     @abstractmethod
     def log_prob(self, b: Tensor) -> Tensor:
         """log p(b|theta), of every coordinate or of the joint event."""
-
-    if TYPE_CHECKING:  # the capabilities, which a distribution may lack
-
-        def condition(self, b: Tensor, v: Tensor) -> Tensor:
-            """z_tilde ~ p(z|b, theta) from uniform noise v, differentiable in theta."""
-
-        def recover(self, b: Tensor, z: Tensor) -> Tensor:
-            """z_tilde from that noise at which it equals z in value, differentiable in theta."""
-
-        def relaxed(self, z: Tensor, lambda_: Tensor | float) -> Tensor:
-            """sigma_lambda(z): H made continuous at temperature lambda."""
-
-        def mean(self) -> Tensor:
-            """E[b]."""
-
-        def log_prob_z(self, z: Tensor) -> Tensor:
-            """log p(z|theta), of every coordinate or of the joint event."""
-
-        def support(self) -> Tensor:
-            """All outcomes of the joint event on a new first axis, [S, *shape of b]."""
-
-        def alternatives(self, b: Tensor) -> list[tuple[Tensor, Tensor]]:
-            """Every other value of every coordinate, and how its p enters E[b]."""
-
-        def mean_and_std(self) -> tuple[Tensor, Tensor]:
-            """Mean and standard deviation of independent Gaussians."""
-
-        @property
-        def log_p(self) -> Tensor:
-            """Normalised log-probabilities of the classes."""
 
     # ---- shapes and copies ----
 
@@ -281,56 +233,3 @@ class Distribution(ABC):
         replicas = f", replicas={self.replicas}" if self.replicas else ""
         shape = f"{list(self.theta.shape)}, event_ndim={self.event_ndim}{replicas}"
         return f"{type(self).__name__}(theta: {shape})"
-
-
-class Discrete(Distribution):
-    """A base for discrete distributions: masked parameters, a cached E[b], enumeration of outcomes.
-
-    A logit of -inf (a masked action; for a Bernoulli +inf as well) is an outcome that never
-    happens. It is 0 in z and z_tilde, keeps its probability in `relaxed`, and gets a gradient of 0.
-
-    Args:
-        masked: whether logits may be infinite. By default they are looked at, or taken as finite
-            where validate=False: pass masked=True there.
-    """
-
-    _p: Tensor | None = None
-    continuous = False
-
-    def __init__(
-        self,
-        theta: Tensor,
-        *,
-        event_ndim: int = 1,
-        replicas: int = 0,
-        masked: bool | None = None,
-        validate: bool = True,
-    ) -> None:
-        super().__init__(theta, event_ndim=event_ndim, replicas=replicas, validate=validate)
-        if masked or (masked is None and not self.finite):
-            self.mask = self.theta.isinf()
-
-    @property
-    def p(self) -> Tensor:
-        """E[b] as a constant, computed once (by hand: a cached_property does not compile)."""
-        if self._p is None:
-            self._p = self.mean().detach()
-        return self._p
-
-    def with_theta(self, theta: Tensor) -> Self:
-        other = super().with_theta(theta)
-        other._p = None
-        other.mask = None if self.mask is None else theta.isinf()
-        return other
-
-    def enumerate(self, values: Tensor) -> Tensor:
-        """Every assignment of `values` [V, ...] to the coordinates of the event, for `support`."""
-        sites = self.sample_shape[: len(self.sample_shape) - self.coordinate_ndim]
-        batch = self.batch_shape
-        event = sites[len(batch) :]
-        count = len(values) ** math.prod(event)
-        if count > LARGEST_SUPPORT:
-            raise ValueError(f"enumeration of {count} outcomes: the event {list(event)} is too big")
-        index = torch.tensor(list(product(range(len(values)), repeat=math.prod(event))))
-        outcomes = values[index].reshape(count, *(1,) * len(batch), *event, *values.shape[1:])
-        return outcomes.expand(count, *batch, *event, *values.shape[1:])

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from relax.distributions.base import Discrete
+from relax.distributions.discrete import Logits
 from relax.distributions.numerics import logit, sigmoid, softplus
 
 
-class Bernoulli(Discrete):
+class Bernoulli(Logits):
     """Independent bits with logits theta [*batch, *event], b in {0, 1} of the same shape.
 
     z = theta + logit(u) is logistic, H(z) = [z > 0], sigma_lambda(z) = sigmoid(z / lambda).
@@ -29,24 +29,13 @@ class Bernoulli(Discrete):
 
     bits = True
 
-    def __init__(
-        self,
-        logits: Tensor | None = None,
-        *,
-        probs: Tensor | None = None,
-        event_ndim: int = 1,
-        replicas: int = 0,
-        masked: bool | None = None,
-        validate: bool = True,
-    ) -> None:
-        if (logits is None) == (probs is None):
-            raise ValueError("Bernoulli takes either logits or probs")
-        if probs is not None:
-            logits = _logits(probs, validate)
-        assert logits is not None
-        super().__init__(
-            logits, event_ndim=event_ndim, replicas=replicas, masked=masked, validate=validate
-        )
+    @staticmethod
+    def logits_of(probs: Tensor, validate: bool) -> Tensor:
+        """log p - log(1 - p), finite also at 0 and 1."""
+        if validate and not bool(((probs >= 0) & (probs <= 1)).all()):
+            raise ValueError("Bernoulli: probs must lie between 0 and 1")
+        info = torch.finfo(probs.dtype)
+        return probs.clamp(min=info.tiny).log() - torch.log1p(-probs.clamp(max=1 - info.eps / 2))
 
     def reparameterize(self, u: Tensor) -> Tensor:
         return self.fill(self.theta + logit(u))
@@ -116,11 +105,3 @@ class Bernoulli(Discrete):
 
     def _certain(self, like: Tensor) -> Tensor:
         return (self.theta > 0).to(like.dtype)
-
-
-def _logits(probs: Tensor, validate: bool) -> Tensor:
-    """log p - log(1 - p), finite also at 0 and 1."""
-    if validate and not bool(((probs >= 0) & (probs <= 1)).all()):
-        raise ValueError("Bernoulli: probs must lie between 0 and 1")
-    info = torch.finfo(probs.dtype)
-    return probs.clamp(min=info.tiny).log() - torch.log1p(-probs.clamp(max=1 - info.eps / 2))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relax.distributions.base import Discrete
+from relax.distributions.discrete import Logits
 
 
-class Categorical(Discrete):
+class Categorical(Logits):
     """One-hot choices with logits theta [*batch, *event], normalised over the last axis.
 
     z = log p + Gumbel noise, H(z) = one_hot(argmax z), sigma_lambda(z) = softmax(z / lambda).
@@ -26,31 +26,15 @@ class Categorical(Discrete):
 
     coordinate_ndim = 1
 
-    def __init__(
-        self,
-        logits: Tensor | None = None,
-        *,
-        probs: Tensor | None = None,
-        event_ndim: int = 1,
-        replicas: int = 0,
-        masked: bool | None = None,
-        validate: bool = True,
-    ) -> None:
-        if (logits is None) == (probs is None):
-            raise ValueError("Categorical takes either logits or probs")
-        if probs is not None:
-            if validate and not bool((probs >= 0).all()):
-                raise ValueError("Categorical: probs must not be negative")
-            logits = probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
-        assert logits is not None
-        super().__init__(
-            logits, event_ndim=event_ndim, replicas=replicas, masked=masked, validate=validate
-        )
-        if validate and self.mask is not None:
-            if bool((self.theta == torch.inf).any() | self.mask.all(-1).any()):
-                raise ValueError(
-                    "Categorical: a logit of +inf, or a row in which no class is allowed"
-                )
+    @staticmethod
+    def logits_of(probs: Tensor, validate: bool) -> Tensor:
+        if validate and not bool((probs >= 0).all()):
+            raise ValueError("Categorical: probs must not be negative")
+        return probs.clamp(min=torch.finfo(probs.dtype).tiny).log()
+
+    def check_mask(self, mask: Tensor) -> None:
+        if bool((self.theta == torch.inf).any() | mask.all(-1).any()):
+            raise ValueError("Categorical: a logit of +inf, or a row in which no class is allowed")
 
     @property
     def log_p(self) -> Tensor:

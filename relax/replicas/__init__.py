@@ -11,6 +11,7 @@ from relax.replicas.networks import (
     Linear,
     glorot,
     matmul,
+    zeros,
 )
 from relax.replicas.optimizers import Adam, Optimizer, RMSprop
 from relax.replicas.streams import Streams
@@ -26,4 +27,5 @@ __all__ = [
     "Streams",
     "glorot",
     "matmul",
+    "zeros",
 ]

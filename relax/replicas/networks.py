@@ -46,7 +46,7 @@ class Linear(nn.Module):
     Args:
         features_in, features_out: of x and of the result.
         replicas: R; 0 means that there is no replica axis.
-        init: makes one replica's weight, (in, out, generator) -> [in, out]; "glorot" or "zeros".
+        init: makes one replica's weight, (in, out, generator) -> [in, out].
         generator: one torch.Generator, or one per replica, which makes a replica's weights the same
             however many replicas there are.
 
@@ -59,14 +59,10 @@ class Linear(nn.Module):
         features_in: int,
         features_out: int,
         replicas: int = 0,
-        init: Init | str = glorot,
+        init: Init = glorot,
         generator: Generators = None,
     ) -> None:
         super().__init__()
-        if isinstance(init, str):
-            if init not in ("glorot", "zeros"):
-                raise ValueError(f"init must be 'glorot' or 'zeros', got {init!r}")
-            init = {"glorot": glorot, "zeros": zeros}[init]
         if generator is None or isinstance(generator, torch.Generator):
             generators = [generator] * max(replicas, 1)
         else:
@@ -202,6 +198,9 @@ class MLP(nn.Module):
         return [(layer.weight, layer.bias) for layer in layers]
 
 
+FEW = 16  # inputs of a sum that a compiler fuses; more are a matrix product
+
+
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """x [..., (R,) B, in] times weight [(R,) in, out].
 
@@ -209,6 +208,8 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     """
     if weight.shape[-2] == 1:
         return x * weight
+    if weight.shape[-1] == 1 and weight.shape[-2] <= FEW and torch.compiler.is_compiling():
+        return (x * weight.mT).sum(-1, keepdim=True)  # fused with what surrounds it
     if weight.ndim == 3 and x.ndim == 3:
         if len(weight) == 1 and weight.shape[-1] == 1:
             # A duplicate of the replica: torch sums one column of one replica in another order than

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -44,17 +44,37 @@ class Optimizer:
         for p in self.params:
             p.grad = None
 
-    @torch.no_grad()
     def step(self) -> None:
-        """Update the parameters; one without a gradient is an error."""
-        grads = [p.grad.contiguous() for p in self.params if p.grad is not None]
+        """Update the parameters with their .grad; one without a gradient is an error."""
+        grads = [p.grad for p in self.params if p.grad is not None]
         if len(grads) < len(self.params):
             raise RuntimeError("a parameter has no gradient: call backward before step")
-        self.steps += 1
-        self.update(grads)
+        self.move(grads)
 
-    def update(self, grads: list[Tensor]) -> None:
-        """Change the moments, then the parameters."""
+    @torch.no_grad()
+    def move(self, grads: Sequence[Tensor], active: Tensor | None = None) -> None:
+        """Update the parameters with these gradients.
+
+        Args:
+            grads: one for each parameter, of its shape.
+            active: the replicas whose parameters move, [R]; all by default. The moments of the
+                others see their gradients, too.
+        """
+        lr, rates = self.lr, self._rates
+        if active is not None:
+            lr = torch.where(active, torch.as_tensor(lr, device=active.device), 0.0)
+            rates = [rate * _per_replica(active, rate) for rate in rates]
+        self.steps += 1
+        self.update([grad.contiguous() for grad in grads], lr, rates)
+
+    def update(self, grads: list[Tensor], lr: float | Tensor, rates: list[Tensor]) -> None:
+        """Change the moments, then the parameters.
+
+        Args:
+            grads: one for each parameter.
+            lr: the learning rate, a float or [R].
+            rates: the same in shapes that multiply the parameters.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict:
@@ -98,28 +118,38 @@ class Adam(Optimizer):
 
     def set_lr(self, lr: float | Tensor) -> None:
         super().set_lr(lr)
-        rates = torch.as_tensor(lr).reshape(-1).tolist()
-        starts = [i for i, rate in enumerate(rates) if i == 0 or rate != rates[i - 1]]
-        stops = [*starts[1:], len(rates)]
-        self._blocks = [(rates[a], slice(a, b)) for a, b in zip(starts, stops, strict=True)]
+        self._blocks = _equal_rates(lr)
 
-    def update(self, grads: list[Tensor]) -> None:
+    def update(self, grads: list[Tensor], lr: float | Tensor, rates: list[Tensor]) -> None:
         m, v = self.state["m"], self.state["v"]
         count = len(self._large)
         if count:
             params, large = ([x[i] for i in self._large] for x in (self.params, grads))
-            self._in_place([params, large, m[:count], v[:count]])
+            blocks = self._blocks if lr is self.lr else _equal_rates(lr)
+            self._in_place([params, large, m[:count], v[:count]], blocks)
         for pack, m_pack, v_pack in zip(self._packs, m[count:], v[count:], strict=True):
             pack.gather(grads)
             self._kernel([[pack.step], [pack.grads], [m_pack], [v_pack]], 1.0)
-            pack.apply(self._rates)
+            pack.apply(rates)
 
-    def _in_place(self, lists: list[list[Tensor]]) -> None:
+    def moments(self) -> list[tuple[Tensor, Tensor]]:
+        """m and v of every parameter, as views of its shape."""
+        views: dict[int, list[Tensor]] = {i: [] for i in range(len(self.params))}
+        for buffers in (self.state["m"], self.state["v"]):
+            large, packed = buffers[: len(self._large)], buffers[len(self._large) :]
+            for i, buffer in zip(self._large, large, strict=True):
+                views[i].append(buffer)
+            for pack, buffer in zip(self._packs, packed, strict=True):
+                for i, view in zip(pack.indices, pack.parts(buffer), strict=True):
+                    views[i].append(view)
+        return [(m, v) for m, v in views.values()]
+
+    def _in_place(self, lists: list[list[Tensor]], blocks: list[tuple[float, slice]]) -> None:
         """One call for all replicas that share a rate."""
-        if len(self._blocks) == 1:
-            self._kernel(lists, self._blocks[0][0])
+        if len(blocks) == 1:
+            self._kernel(lists, blocks[0][0])
             return
-        for rate, rows in self._blocks:
+        for rate, rows in blocks:
             self._kernel([[x[rows] for x in tensors] for tensors in lists], rate)
 
     def _kernel(self, lists: list[list[Tensor]], lr: float) -> None:
@@ -140,6 +170,14 @@ class Adam(Optimizer):
             amsgrad=False,
             maximize=False,
         )
+
+
+def _equal_rates(lr: float | Tensor) -> list[tuple[float, slice]]:
+    """The runs of replicas with the same rate: the rate, and which replicas."""
+    rates = torch.as_tensor(lr).reshape(-1).tolist()
+    starts = [i for i, rate in enumerate(rates) if i == 0 or rate != rates[i - 1]]
+    stops = [*starts[1:], len(rates)]
+    return [(rates[a], slice(a, b)) for a, b in zip(starts, stops, strict=True)]
 
 
 def _is_large(p: Tensor) -> bool:
@@ -163,11 +201,15 @@ class _Pack:
         """Zeros [R, numbers], and views of them in the shapes of the parameters."""
         first = self.params[0]
         rows = len(first) if first.ndim else 1
-        sizes = [p.numel() // rows for p in self.params]
-        sizes.append(-sum(sizes) % VECTOR)
-        whole = torch.zeros(rows, sum(sizes), dtype=first.dtype, device=first.device)
-        parts = zip(whole.split(sizes, dim=1), self.params, strict=False)
-        return whole, [part.view(p.shape) for part, p in parts]
+        self._sizes = [p.numel() // rows for p in self.params]
+        self._sizes.append(-sum(self._sizes) % VECTOR)
+        whole = torch.zeros(rows, sum(self._sizes), dtype=first.dtype, device=first.device)
+        return whole, self.parts(whole)
+
+    def parts(self, whole: Tensor) -> list[Tensor]:
+        """Views of [R, numbers] in the shapes of the parameters."""
+        parts = zip(whole.split(self._sizes, dim=1), self.params, strict=False)
+        return [part.view(p.shape) for part, p in parts]
 
     def gather(self, grads: list[Tensor]) -> None:
         """Copy the gradients in and reset the step to zero."""
@@ -195,14 +237,14 @@ class RMSprop(Optimizer):
     def start(self) -> dict[str, list[Tensor]]:
         return {"v": [torch.zeros_like(p) for p in self.params]}
 
-    def update(self, grads: list[Tensor]) -> None:
+    def update(self, grads: list[Tensor], lr: float | Tensor, rates: list[Tensor]) -> None:
         v = self.state["v"]
         torch._foreach_mul_(v, self.alpha)
         torch._foreach_addcmul_(v, grads, grads, 1 - self.alpha)
         size = torch._foreach_sqrt(v)
         torch._foreach_add_(size, self.eps)
         moved = torch._foreach_div(grads, size)
-        torch._foreach_addcmul_(self.params, moved, self._rates, value=-1)
+        torch._foreach_addcmul_(self.params, moved, rates, value=-1)
 
 
 def _per_replica(lr: float | Tensor, p: Tensor) -> Tensor:

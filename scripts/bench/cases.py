@@ -18,11 +18,11 @@ from scripts.bench.timing import Steps
 PIXELS, ADAM_WORDS = 784, 7  # the fused kernel reads p, g, m, v and writes p, m, v
 
 
-def toy(device: torch.device, seeds: int, compile: bool = False, graph: bool = False) -> Callable:
+def toy(device: torch.device, seeds: int, compile: str = "off", graph: bool = False) -> Callable:
     """A RELAX step of the toy."""
     mode = "on" if graph else "off"
     config = Toy(seeds=seeds, device=device.type, compile=compile, graph=mode)
-    return ToyRun(config, "relax").step
+    return ToyRun(config, "relax").steps
 
 
 def images(device: torch.device) -> Images:
@@ -39,7 +39,7 @@ def vae(
     batch: int = 24,
     replicas: int = 1,
     latents: int = 200,
-    compile: bool = False,
+    compile: str = "off",
     graph: bool = False,
     **settings,
 ) -> VaeRun:

@@ -53,7 +53,7 @@ COLUMNS = [item.name for item in fields(Row)]
 
 def variants(device: torch.device) -> dict[str, dict]:
     """The ways of running a step on this device."""
-    found = {"eager": {}, "compiled": {"compile": True}}
+    found = {"eager": {}, "compiled": {"compile": "on"}}
     if device.type == "cuda":
         found["graph"] = {"graph": True}
     return found

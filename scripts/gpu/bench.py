@@ -15,8 +15,8 @@ from scripts.bench import cases
 VARIANTS = {  # variant -> settings of the run
     "eager": {},
     "graph": {"graph": True},
-    "compiled": {"compile": True},
-    "compiled + graph": {"compile": True, "graph": True},
+    "compiled": {"compile": "on"},
+    "compiled + graph": {"compile": "on", "graph": True},
 }
 REPLICAS = (1, 5, 20, 40)
 SECONDS = 0.5  # of measuring a row

@@ -47,7 +47,7 @@ class Job:
             "iwae_samples": 0,
             "pictures": False,
             "save_every": 60.0,
-            "compile": device("auto").type == "cuda",
+            "compile": "on" if device("auto").type == "cuda" else "off",
             **self.family,
         }
         return Vae(
@@ -105,7 +105,7 @@ def estimate(config: Vae, name: str, images: data.Images) -> float:
 
     Compiled steps are faster, but compiling takes longer than this estimate.
     """
-    run, place = Run(replace(config, compile=False), name, images), device(config.device)
+    run, place = Run(replace(config, compile="off"), name, images), device(config.device)
     for step in range(1, 7):
         run.step(step)
     synchronize(place)

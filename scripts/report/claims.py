@@ -104,17 +104,20 @@ class Claim:
     @property
     def by_case(self) -> list[str]:
         """A line per case that was run, and how many were not."""
-        lines = [f"{c.case}: {c.verdict}, {c.text} (paper: {c.paper})" for c in self.run]
+        lines = [
+            f"{c.case}: {c.verdict}, {c.text} (claimed: {c.claimed}; paper: {c.paper})"
+            for c in self.run
+        ]
         return [*lines, *([self.not_run] if self.not_run else [])]
 
 
 def overview(claims: list[Claim]) -> list[dict[str, str]]:
-    """A row per claim with one verdict for each of its cases."""
+    """A row per claim, with the number that decides it and a verdict for each of its cases."""
     return [
         {
-            "the paper's claim": claim.says,
+            "the paper's claim, and the number that decides": f"{claim.says}<br>*{claim.number}*",
             "verdict": f"**{claim.verdict}**",
-            "by case, with the number": "<br>".join(claim.by_case),
+            "by case": "<br>".join(claim.by_case),
         }
         for claim in claims
     ]

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from experiments.run.statistics import best_setting
 from scripts.results import NOT_RUN, Results, number
 
 MODELS = ("linear1", "linear2", "nonlinear")
 STAGES = ("early", "late")
-LAYERS = (  # problem and stage, as the files of results/compare are named
+PROBLEMS = (  # as the files of results/compare are named
     *("bernoulli_toy-start", "categorical_toy-start"),
     *(f"{model}-{stage}" for stage in STAGES for model in MODELS),
 )
-NEW = ("rao_relax", "several_z", "pairs_relax")  # this repository's estimators
-MEASURES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "variance": lambda m: m["variance"],
-    "variance x evaluations": lambda m: m["variance"] * m["evaluations"],
-    "variance x ms": lambda m: m["variance"] * m["milliseconds"],
-}
-SENSES = {
-    "least variance": MEASURES["variance"],
-    "variance x time": MEASURES["variance x ms"],
-    "variance x evaluations": MEASURES["variance x evaluations"],
-}
+OURS = ("rao_relax", "several_z", "pairs_relax")  # this repository's estimators
+MEASURES = ("variance", "variance x evaluations", "variance x ms")
 
 # ---- certificates ----
 
@@ -55,48 +43,22 @@ def certificate(name: str, rows: pd.DataFrame) -> dict:
     }
 
 
-# ---- the comparison, layer by layer ----
+def certified(results: Results) -> str:
+    """How many estimators hold what they claim."""
+    rows = certificates(results)
+    if not rows:
+        return f"{NOT_RUN}: `make certify`"
+    hold = sum(row["holds"] == "yes" for row in rows)
+    return f"{hold} of {len(rows)} estimators are as biased or unbiased as they claim"
 
 
-def by_layer(results: Results) -> list[dict]:
-    """Per layer the best unbiased estimators in three senses, beside RELAX and REBAR."""
-    rows = []
-    for place in LAYERS:
-        table = results.table(f"compare/{place}.csv")
-        name = place.replace("_", " ").replace("-", ", ")
-        if table is None:
-            rows.append({"layer": name, **dict.fromkeys((*SENSES, "RELAX", "REBAR"), NOT_RUN)})
-            continue
-        for layer, mine in table.groupby("layer"):
-            steps = mine["steps"].iloc[0]
-            after = f" ({number(steps, 0)} steps)" if steps else ""
-            which = f", layer {layer:.0f}" if table["layer"].nunique() > 1 else ""
-            rows.append({"layer": f"{name}{after}{which}", **layer_winners(mine)})
-    return rows
-
-
-def layer_winners(rows: pd.DataFrame) -> dict[str, str]:
-    """The best unbiased estimators; variances as multiples of REINFORCE's."""
-    rows = rows.set_index("estimator")
-    unbiased = rows[(rows["unbiased"] == 1) & np.isfinite(rows["variance"])]
-    unit = rows["variance"].get("reinforce", np.nan)
-    cells = {}
-    for head, measure in SENSES.items():
-        best = best_setting(measure(unbiased).to_dict())
-        cells[head] = f"{best} ({rows['variance'][best] / unit:.2g})"
-    for name in ("relax", "rebar"):
-        known = name in rows.index
-        cells[name.upper()] = f"{rows['variance'][name] / unit:.2g}" if known else NOT_RUN
-    return cells
-
-
-# ---- the comparison, whole models ----
+# ---- the comparison ----
 
 
 def comparison(results: Results) -> dict[str, pd.DataFrame]:
     """Problem and stage -> its estimators, the layers of a model added up; empty if not run."""
     cells = {}
-    for place in LAYERS:
+    for place in PROBLEMS:
         table = results.table(f"compare/{place}.csv")
         cells[place] = pd.DataFrame() if table is None else add_layers(table)
     return cells
@@ -109,16 +71,21 @@ def add_layers(rows: pd.DataFrame) -> pd.DataFrame:
     """
     cells = rows.assign(squared_error=rows["bias2_error"] ** 2).groupby("estimator", sort=False)
     sums = cells[["variance", "bias2", "gradient2", "milliseconds", "squared_error"]].sum()
+    evaluations = cells["evaluations"].mean()
     return sums.assign(
-        bias2_error=np.sqrt(sums["squared_error"]),
-        evaluations=cells["evaluations"].mean(),
-        steps=cells["steps"].first(),
-        unbiased=cells["unbiased"].first(),
+        **{
+            "bias2_error": np.sqrt(sums["squared_error"]),
+            "evaluations": evaluations,
+            "variance x evaluations": sums["variance"] * evaluations,
+            "variance x ms": sums["variance"] * sums["milliseconds"],
+            "steps": cells["steps"].first(),
+            "unbiased": cells["unbiased"].first(),
+        }
     )
 
 
 def models(cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The cells that are models and no toys."""
+    """The comparison on VAEs, without the toys."""
     return {place: cell for place, cell in cells.items() if place.startswith(MODELS)}
 
 
@@ -136,37 +103,33 @@ def winners(cells: dict[str, pd.DataFrame]) -> list[dict]:
         entries = dict.fromkeys(MEASURES, NOT_RUN)
         if len(cell):
             unbiased = cell[cell["unbiased"] == 1]
-            entries = {head: winner(measure(unbiased)) for head, measure in MEASURES.items()}
+            entries = {measure: winner(unbiased[measure]) for measure in MEASURES}
         rows.append({"model": place.replace("-", ", "), **entries})
     return rows
 
 
 def winner(values: pd.Series) -> str:
     """rao_relax-1 20; rebar 2.00x: the best, and the best that is from the literature."""
-    published = values[[not name.startswith(NEW) for name in values.index]]
+    published = values[~values.index.str.startswith(OURS)]
     best, second = values.idxmin(), published.idxmin()
     if best == second:
         return f"**{best}** {values[best]:.3g}"
     return f"{best} {values[best]:.3g}; {second} {published[second] / values[best]:.2f}x"
 
 
-def variance(row: pd.Series) -> str:
-    """The variance, and of a biased estimator the squared bias over the squared gradient."""
-    text = f"{row['variance']:.3g}"
-    return text if row["unbiased"] else f"{text}, {bias(row)}"
+def measured(row: pd.Series) -> str:
+    """Variance and milliseconds, and of a biased estimator the squared bias."""
+    text = f"{row['variance']:.3g} ({row['milliseconds']:.2g} ms)"
+    return text if row["unbiased"] else f"{text}, bias² {bias(row)}"
 
 
 def bias(row: pd.Series) -> str:
+    """The squared bias over the squared gradient."""
     share, error = (row[key] / row["gradient2"] for key in ("bias2", "bias2_error"))
-    return f"{share:.2g} +- {error:.1g}"
+    return f"{share:.2g} ± {error:.1g}"
 
 
-def variance_time(row: pd.Series) -> str:
-    """Variance times milliseconds, and the milliseconds."""
-    return f"{row['variance'] * row['milliseconds']:.3g} ({row['milliseconds']:.2g})"
-
-
-def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) -> list[dict]:
+def by_model(cells: dict[str, pd.DataFrame]) -> list[dict]:
     """A row per estimator, a column per model and stage."""
     found = models(cells)
     rows = []
@@ -176,7 +139,7 @@ def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) 
             column = place.replace("-", " ")
             row[column] = NOT_RUN
             if name in cell.index:
-                row[column] = entry(cell.loc[name])
+                row[column] = measured(cell.loc[name])
                 row["evaluations"] = f"{cell.loc[name, 'evaluations']:g}"
         rows.append(row)
     return rows
@@ -185,34 +148,19 @@ def by_model(cells: dict[str, pd.DataFrame], entry: Callable[[pd.Series], str]) 
 def toys(cells: dict[str, pd.DataFrame], problem: str) -> list[dict]:
     """The estimators on a toy, whose gradient is known exactly."""
     return [
-        {"estimator": name, "variance": f"{row['variance']:.3g}", "bias^2 / gradient^2": bias(row)}
+        {"estimator": name, "variance": f"{row['variance']:.3g}", "bias² / gradient²": bias(row)}
         for name, row in cells[f"{problem}_toy-start"].iterrows()
     ]
-
-
-# ---- for the front page ----
-
-
-def certified(results: Results) -> str:
-    """How many estimators hold what they claim."""
-    rows = certificates(results)
-    if not rows:
-        return f"{NOT_RUN}: `make certify`"
-    hold = sum(row["holds"] == "yes" for row in rows)
-    return f"{hold} of {len(rows)} estimators hold what they claim, biased or unbiased"
 
 
 def rao_relax(results: Results) -> list[str]:
     """rao_relax's variance and time over those of REBAR with coupled noise, per model."""
     texts = []
-    for stage in STAGES:
-        for model in MODELS:
-            table = results.table(f"compare/{model}-{stage}.csv")
-            ratios = NOT_RUN
-            if table is not None:
-                cell = add_layers(table)
-                new, old = cell.loc["rao_relax-1"], cell.loc["rebar-coupled"]
-                variance, time = (new[key] / old[key] for key in ("variance", "milliseconds"))
-                ratios = f"{variance:.2f} and {time:.2f}"
-            texts.append(f"{model}, {stage}: {ratios}")
+    for place, cell in models(comparison(results)).items():
+        ratios = NOT_RUN
+        if len(cell):
+            measured = cell[["variance", "milliseconds"]]
+            variance, time = measured.loc["rao_relax-1"] / measured.loc["rebar-coupled"]
+            ratios = f"{variance:.2f} and {time:.2f}"
+        texts.append(f"{place.replace('-', ', ')}: {ratios}")
     return texts

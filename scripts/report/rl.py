@@ -6,75 +6,39 @@ import numpy as np
 import pandas as pd
 
 from experiments.rl.results import restricted
-from experiments.run.statistics import standard_error
 from scripts.intervals import Interval, ratio
 from scripts.report.claims import Cell, Claim
 from scripts.results import Results, average, config, number, plural
-from scripts.runs import POLICIES, solved
+from scripts.runs import solved
 from scripts.style import TITLES, label
 
 LENGTHS = config("preset/rl/paper")["lengths"]  # environment -> steps
 METHOD = {"cartpole": "relax", "lunarlander": "relax", "pendulum": "lax"}  # the paper's
 
 
-def usual(env: str) -> list[str]:
-    """The estimators that have rates for an environment."""
-    return [name for name in POLICIES if name in config(f"env/{env}")["rates"]]
-
-
 def pair_of(env: str) -> tuple[str, str]:
     return "a2c", METHOD[env]
 
 
-def solve_row(
-    results: Results, preset: str, env: str, name: str, table: pd.DataFrame, paper: dict
-) -> dict:
-    """An estimator's steps until solved, and the baseline's divided by them.
-
-    Args:
-        table: when each seed solved it.
-        paper: estimator -> mean and error of the paper's times for this environment.
-    """
-    times, done = restricted(table), table["solved_frames"] >= 0
-    baseline = results.table(f"rl/{preset}/{env}/a2c-solved.csv")
-    compared = baseline is not None and name != "a2c"
-    published = name in paper and name != "a2c"
-    return {
-        "case": env,
-        "estimator": name,
-        "seeds": len(table),
-        "frames": int(table["frames"].min()),
-        "solved": int(done.sum()),
-        "solved_frames": float(np.mean(times)),
-        "solved_frames_se": standard_error(times),
-        "ratio": ratio(restricted(baseline), times) if compared else None,
-        "solved_episodes": table["solved_episodes"] if done.all() else None,
-        "paper_episodes": paper.get(name),
-        "paper_ratio": paper["a2c"][0] / paper[name][0] if published else None,
-    }
-
-
-# ---- claims ----
-
-
 def claims(results: Results) -> list[Claim]:
-    text = (
+    steps = (
         "A2C's steps until solved over the method's, means over seeds; a seed that does not solve "
-        "it counts with all its steps. The paper's are its table's."
+        "the task counts with all its steps. The paper's ratio is from its table."
     )
     variance = (
-        "A2C's log-variance minus the method's, each along its own training, mean over the "
-        "measurements. One run each, as in the paper, which has none at the same policies."
+        "A2C's log-variance minus the method's, averaged over the measurements: first along each "
+        "one's own training, as in the paper, then at the same policies, for which the paper has "
+        "no numbers. One run each."
     )
     return [
         Claim(
             "LAX and RELAX need less than half of A2C's steps to solve a task",
-            text,
+            steps,
             [faster(results, env, 2.0) for env in LENGTHS],
         ),
         Claim(
             "LAX and RELAX need fewer steps than A2C",
-            text,
+            steps,
             [faster(results, env, 1.0) for env in LENGTHS],
         ),
         Claim(
@@ -101,35 +65,37 @@ def faster(results: Results, env: str, above: float) -> Cell:
     return Cell(TITLES[env], theirs, ours, above, full=full, note=", ".join(notes))
 
 
-def variance_table(results: Results, env: str, name: str) -> pd.DataFrame | None:
-    """The log-variances along an estimator's own training."""
+def measured(results: Results, env: str, name: str) -> pd.DataFrame:
+    """The log-variances of all estimators along one's training, a column each; without the start.
+
+    Empty where they were not measured.
+    """
     table = results.table(f"rl/paper/{env}-variance/{name}.csv")
-    return table if table is not None and f"logvar_{name}" in table else None
+    if table is None:
+        return pd.DataFrame()
+    levels = table.filter(like="logvar_").iloc[1:]
+    return levels.rename(columns=lambda column: column.removeprefix("logvar_"))
 
 
 def lower_variance(results: Results, env: str) -> Cell:
-    """Each along its own training, over the episodes that both runs were measured at."""
+    """Each along its own training; the paper's over the episodes at which both were measured."""
     series = results.paper_series(f"log_variance {env}")
-    names, levels = pair_of(env), []
+    names = pair_of(env)
     start = max(series[name]["x"][0] for name in names)
-    theirs = average(series["a2c"], start) - average(series[METHOD[env]], start)
-    for name in names:
-        table = variance_table(results, env, name)
-        if table is not None:
-            levels.append(table[f"logvar_{name}"].iloc[1:].mean())  # without the start
-    ours = Interval(float(levels[0] - levels[1])) if len(levels) == 2 else None
-    return Cell(TITLES[env], number(theirs, 1), ours, above=0.0, digits=1)
+    theirs = number(average(series["a2c"], start) - average(series[METHOD[env]], start), 1)
+    a2c, method = (measured(results, env, name).get(name) for name in names)
+    known = a2c is not None and method is not None
+    ours = Interval(a2c.mean() - method.mean()) if known else None
+    return Cell(TITLES[env], theirs, ours, above=0.0, digits=1)
 
 
 def lower_at_same_policies(results: Results, env: str) -> Cell:
     """Both estimators at the same policies, those of A2C's training and of the method's."""
-    columns = [f"logvar_{name}" for name in pair_of(env)]
-    gaps = []
-    for name in pair_of(env):
-        table = results.table(f"rl/paper/{env}-variance/{name}.csv")
-        if table is not None and set(columns) <= set(table):
-            gaps.append((table[columns[0]] - table[columns[1]]).iloc[1:].mean())
-    ours = Interval(float(np.mean(gaps))) if len(gaps) == 2 else None
+    a2c, method = pair_of(env)
+    tables = [measured(results, env, name) for name in (a2c, method)]
+    ours = None
+    if all({a2c, method} <= set(table) for table in tables):
+        ours = Interval(np.mean([(table[a2c] - table[method]).mean() for table in tables]))
     return Cell(f"{TITLES[env]} at the same policies", "none", ours, above=0.0, digits=1)
 
 

@@ -6,40 +6,54 @@ import numpy as np
 import pandas as pd
 
 from experiments.vae.config import Vae
-from scripts.intervals import Interval, difference, mean, paired
+from scripts.intervals import Interval, mean
 from scripts.report.claims import Cell, Claim
 from scripts.results import Results, config, covers, curve, mean_and_error, number
-from scripts.runs import VaeRun, best_run
+from scripts.runs import VaeRun, best_run, compare, gap, shared_epochs
 from scripts.style import case_title, label
 
+PAIR = ("rebar", "relax")
+TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")  # the paper's columns
 MODELS = ("linear1", "linear2", "nonlinear")
 PAPER_CASES = tuple(f"{data}-{model}" for data in ("mnist", "omniglot") for model in MODELS)
 MNIST, SMALL = (tuple(f"{d}-{m}" for m in MODELS) for d in ("mnist", "omniglot_small"))
 FULL = config("preset/vae/paper")["steps"]
 PAPER_EPOCHS = {"mnist": 950, "omniglot": 2080}  # where the paper's curves end
-TABLE_1 = ("concrete", "nvil", "muprop", "rebar", "relax")  # the paper's columns
 LONG_RATES = {  # of preset long; the first is REBAR's best of five
-    "mnist-linear1": "1e-3,5e-4",
-    "mnist-linear2": "1e-3,5e-4",
-    "mnist-nonlinear": "5e-4",
+    "mnist-linear1": (1e-3, 5e-4),
+    "mnist-linear2": (1e-3, 5e-4),
+    "mnist-nonlinear": (5e-4,),
 }
-SHORT = (
+SHORT = (  # preset and case of the runs that are shorter than the paper's
     *(("long", case) for case in MNIST),
-    *(("quick", case) for case in MNIST),
     *(("table1", case) for case in MNIST),
     *(("omniglot_small", case) for case in SMALL),
 )
 PLACES = (*(("paper", case) for case in PAPER_CASES), *SHORT)
 
 
-def compare(a: VaeRun, b: VaeRun, of_a: np.ndarray, of_b: np.ndarray) -> Interval:
-    """The mean of a's numbers minus b's, over paired seeds if the runs have the same seeds."""
-    return paired(of_a, of_b) if a.seed == b.seed else difference(of_a, of_b)
+def command(preset: str, case: str) -> str:
+    data, model = case.split("-")
+    words = ["python -m experiments.vae", f"preset=vae/{preset}", f"model={model}"]
+    words += ["data=omniglot"] if data == "omniglot" else []
+    if preset == "long":
+        rates = ",".join(f"{rate:g}" for rate in LONG_RATES[case])
+        words += ["seeds=8", f"'lr=[{rates}]'"]
+    return " ".join(words)
 
 
-def pair_of(results: Results, preset: str, case: str) -> list[VaeRun | None]:
-    """REBAR's and RELAX's best runs."""
-    return [best_run(results, preset, case, name) for name in ("rebar", "relax")]
+def pair_of(
+    results: Results, preset: str, case: str, names: tuple[str, ...] = PAIR
+) -> list[VaeRun | None]:
+    """The best runs of two estimators."""
+    return [best_run(results, preset, case, name) for name in names]
+
+
+def length(preset: str, case: str) -> int:
+    """Epochs of a preset."""
+    if preset == "paper":
+        return PAPER_EPOCHS[case.split("-")[0]]
+    return config(f"preset/vae/{preset}").get("epochs", Vae.epochs)
 
 
 def where(preset: str, case: str, run: VaeRun | None) -> str:
@@ -55,46 +69,28 @@ def is_full(*runs: VaeRun | None) -> bool:
     return all(run is not None and run.row["steps"] >= FULL for run in runs)
 
 
-def shared_epochs(*runs: VaeRun) -> float:
-    """The last epoch that all runs have reached, so that none is given more training."""
-    return min(run.epochs for run in runs)
+# ---- the paper's curves ----
 
 
-def length(preset: str, case: str) -> int:
-    """Epochs of a preset."""
-    if preset == "paper":
-        return PAPER_EPOCHS[case.split("-")[0]]
-    return config(f"preset/vae/{preset}").get("epochs", Vae.epochs)
-
-
-def command(preset: str, case: str) -> str:
-    data, model = case.split("-")
-    text = f"python -m experiments.vae preset=vae/{preset} model={model}"
-    if data == "omniglot":
-        text += " data=omniglot"
-    if preset == "long":
-        text += f" seeds=8 'estimator=[rebar,relax]' 'lr=[{LONG_RATES[case]}]'"
-    return text
-
-
-def paper_curves(results: Results, case: str, metric: str, last: float) -> list[pd.Series]:
-    """The paper's REBAR and RELAX curves up to an epoch; empty where they begin later."""
-    series = results.paper_series(f"curves {case}")
-    curves = []
-    for name in ("rebar", "relax"):
-        line = series.get(f"{name} {metric}", {"x": [], "y": []})
-        values = pd.Series(line["y"], index=line["x"], dtype=float)
-        curves.append(values[values.index <= last + 0.5])
-    return curves
-
-
-def paper_gap(case: str, rebar: pd.Series, relax: pd.Series, sign: int = 1) -> str:
-    """The paper's REBAR minus its RELAX, each at the last value; -1 turns the sign."""
+def paper_gap(
+    results: Results,
+    case: str,
+    metric: str,
+    last: float,
+    names: tuple[str, ...] = PAIR,
+    lowest: bool = False,
+) -> str:
+    """The paper's difference of two curves at an epoch, or of their lowest points until then."""
     if case not in PAPER_CASES:
         return "other data"
-    if not (len(rebar) and len(relax)):
-        return "off the figure"
-    return number(sign * (rebar.iloc[-1] - relax.iloc[-1]), 2)
+    series, ends = results.paper_series(f"curves {case}"), []
+    for name in names:
+        line = series.get(f"{name} {metric}", {"x": [], "y": []})
+        shown = [y for x, y in zip(line["x"], line["y"], strict=True) if x <= last + 0.5]
+        if not shown:
+            return "off the figure"
+        ends.append(min(shown) if lowest else shown[-1])
+    return number(ends[0] - ends[1], 2)
 
 
 def paper_at(series: dict | None, epoch: float) -> str:
@@ -119,25 +115,25 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "RELAX reaches the highest training ELBO (Table 1)",
             "The best other estimator's training -ELBO minus RELAX's, nats. Concrete is left out: "
-            "in training it sees relaxed samples, and its number is no bound of the model's.",
-            [best(results, *p) for p in PLACES if p[0] in ("paper", "quick", "table1")],
+            "it trains on relaxed samples, and its number is not a bound for the discrete model.",
+            [best(results, *place) for place in PLACES if place[0] in ("paper", "table1")],
         ),
         Claim(
             "RELAX is better on validation where the model is linear",
             "REBAR's best validation -ELBO minus RELAX's, nats.",
-            [validation(results, *place) for place in linear],
+            [validation(results, *place, PAIR) for place in linear],
         ),
         Claim(
             "RELAX overfits more where the model is nonlinear",
             "RELAX's best validation -ELBO minus REBAR's, nats.",
-            [validation(results, *place, sign=-1) for place in nonlinear],
+            [validation(results, *place, PAIR[::-1]) for place in nonlinear],
         ),
         Claim(
             "RELAX reaches REBAR's validation score in fewer epochs (linear models)",
-            "RELAX's epochs until its validation score is REBAR's at half of the run, over that "
-            "half (1 is no difference, 2 the most it can be); paired seeds. The paper counts the "
-            "epochs to REBAR's best score.",
-            [epochs(results, *p) for p in linear if p[0] not in ("quick", "table1")],
+            "RELAX's epochs until it reaches the validation score that REBAR has at half of the "
+            "run, divided by those epochs (1 means no difference, 2 is the most possible); paired "
+            "seeds. The paper counts the epochs to REBAR's best score.",
+            [epochs(results, *place) for place in linear if place[0] != "table1"],
         ),
         terms(results),
     ]
@@ -145,42 +141,33 @@ def claims(results: Results) -> list[Claim]:
 
 def training(results: Results, preset: str, case: str) -> Cell:
     """REBAR minus RELAX at the last epoch that both have, the paper's at the same epoch."""
-    pair, last, ours = pair_of(results, preset, case), length(preset, case), None
-    if all(pair):
-        last, ours = gap(*pair, "train")
-    paper = paper_gap(case, *paper_curves(results, case, "train", last))
+    pair = pair_of(results, preset, case)
+    last, ours = gap(*pair, "train")
+    last = length(preset, case) if ours is None else last
+    paper = paper_gap(results, case, "train", last)
     return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=is_full(*pair))
 
 
-def gap(a: VaeRun | None, b: VaeRun | None, metric: str) -> tuple[float, Interval | None]:
-    """The last epoch at which both have the metric, and a's mean minus b's there."""
-    if a is None or b is None:
-        return np.nan, None
-    epoch = float(a.curve(metric).index.intersection(b.curve(metric).index)[-1])
-    return epoch, compare(a, b, a.at(metric, epoch), b.at(metric, epoch))
+def validation(results: Results, preset: str, case: str, names: tuple[str, ...]) -> Cell:
+    """The first estimator minus the second, each at its best epoch of those that both have run.
 
-
-def validation(results: Results, preset: str, case: str, sign: int = 1) -> Cell:
-    """REBAR minus RELAX, each at its best epoch of those that both have run; -1 turns the sign.
-
-    The paper's numbers at full length are its table's.
+    The paper's numbers at full length are from its table.
     """
-    pair, last, ours = pair_of(results, preset, case), length(preset, case), None
+    pair, last, ours = pair_of(results, preset, case, names), length(preset, case), None
     if all(pair):
         last = shared_epochs(*pair)
-        lowest = [run.curve("valid").loc[:last].min() for run in pair[::sign]]
-        ours = compare(*pair[::sign], *lowest)
-    theirs = [curve.cummin() for curve in paper_curves(results, case, "valid", last)]
+        ours = compare(*pair, *(run.curve("valid").loc[:last].min() for run in pair))
+    paper = paper_gap(results, case, "valid", last, names, lowest=True)
     if preset == "paper":
         table = results.paper["table validation"][case]
-        theirs = [pd.Series(table[name]) for name in ("rebar", "relax")]
-    paper = paper_gap(case, *theirs, sign)
-    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=is_full(*pair))
+        paper = number(table[names[0]] - table[names[1]], 2)
+    relax = pair[names.index("relax")]
+    return Cell(where(preset, case, relax), paper, ours, above=0.0, full=is_full(*pair))
 
 
 def best(results: Results, preset: str, case: str) -> Cell:
     """The best of the others minus RELAX in training -ELBO at the end."""
-    names = ("nvil", "rebar", "relax") if preset == "quick" else TABLE_1[1:]
+    names = TABLE_1[1:]
     runs = {name: best_run(results, preset, case, name) for name in names}
     table = results.paper["table training"][case]
     ours, note = None, ""
@@ -217,11 +204,9 @@ def first_time(curve: pd.Series, target: float) -> float:
     below = np.flatnonzero(values <= target)
     if not len(below):
         return float(epochs[-1])
-    i = below[0]
-    if i == 0:
-        return float(epochs[0])
-    share = (values[i - 1] - target) / (values[i - 1] - values[i])
-    return float(epochs[i - 1] + share * (epochs[i] - epochs[i - 1]))
+    last = below[0]
+    first = max(last - 1, 0)
+    return float(np.interp(-target, -values[first : last + 1], epochs[first : last + 1]))
 
 
 def terms(results: Results) -> Claim:
@@ -236,9 +221,9 @@ def terms(results: Results) -> Claim:
     theirs = results.paper["table terms"]
     paper = np.log(theirs["reinforce_f"] / theirs["total"])
     return Claim(
-        "The score term is noisy, and the control variate takes nearly all of its noise away",
+        "The score term is noisy, and the control variate removes nearly all of its noise",
         "ln Var of the score term with f minus ln Var of the whole estimator, one coordinate; "
-        "the interval is over draws. The paper's is of 10 000 draws in the authors' repository.",
+        "the interval is over draws. The paper's is from 10 000 draws in the authors' repository.",
         [Cell("MNIST linear1 after 6 000 steps", number(paper, 1), ours, above=0.0, digits=1)],
     )
 
@@ -247,7 +232,7 @@ def headline(results: Results) -> list[tuple[str, str, str]]:
     """Rows of the front page's table: what, the paper's number, ours."""
     case, epoch = "mnist-linear1", length("long", "mnist-linear1")
     series, rows = results.paper_series(f"curves {case}"), []
-    for name in ("rebar", "relax"):
+    for name in PAIR:
         run = best_run(results, "long", case, name)
         for metric, what in (("train", "training"), ("valid", "validation")):
             ours = mean_and_error(run.at(metric, epoch) if run else None, 2)

@@ -8,38 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from scripts.report.vae import compare, gap, pair_of
-from scripts.report.vae_tables import PAIR, RELAXED, run_row, usual
+from scripts.report.vae import PAIR, pair_of
+from scripts.report.vae_tables import RELAXED, run_row, usual
 from scripts.results import NOT_RUN, Results, mean_and_error, number, plural, took
-from scripts.runs import VaeRun, best_run
-from scripts.style import case_title, label
+from scripts.runs import VaeRun, best_run, compare, gap
+from scripts.style import label
 
 # ---- Table 1's estimators after fewer epochs ----
 
 
-def table_1_runs(results: Results, case: str) -> dict[str, VaeRun | None]:
-    """The runs of preset table1, every estimator at its best rate."""
-    return {name: best_run(results, "table1", case, name) for name in usual("table1")}
-
-
-def order(results: Results, case: str, metric: str) -> str:
-    """The estimators by their score at the end, the best first.
-
-    The training scores of a relaxed objective are left out.
-    """
-    runs = table_1_runs(results, case)
-    if metric == "train":
-        runs = {name: run for name, run in runs.items() if name not in RELAXED}
-    scores = {name: run.row[metric] for name, run in runs.items() if run}
-    missing = [label(name) for name, run in runs.items() if run is None]
-    parts = [", ".join(label(name) for name in sorted(scores, key=scores.get))] if scores else []
-    parts += [f"{NOT_RUN}: {', '.join(missing)}"] if missing else []
-    return "; ".join(parts)
-
-
 def order_table(results: Results, case: str) -> list[dict]:
-    """The estimators of preset table1, and how far they are behind RELAX."""
-    runs = table_1_runs(results, case)
+    """The estimators of preset table1 at their best rates, and how far they are behind RELAX."""
+    runs = {name: best_run(results, "table1", case, name) for name in usual("table1")}
+    if not any(runs.values()):
+        return []
     return [order_row(results, case, name, runs) for name in runs]
 
 
@@ -48,7 +30,6 @@ def order_row(results: Results, case: str, name: str, runs: dict[str, VaeRun | N
     keys = ("estimator", "rate", "seeds", "epochs", "train", "valid", "ln Var, logits")
     theirs = results.paper["table training"][case].get(name)
     return {
-        "model": case_title(case),
         **{key: row[key] for key in keys},
         "training minus RELAX's": behind(runs[name], runs["relax"], "train"),
         "validation minus RELAX's": behind(runs[name], runs["relax"], "valid"),
@@ -68,25 +49,23 @@ def behind(run: VaeRun | None, relax: VaeRun | None, metric: str) -> str:
 # ---- does RELAX overfit more? Omniglot's small background sets ----
 
 LOST = "validation lost since its best epoch"
-SCORES = (
-    *("training, end", "validation, end", "training, best epoch", "validation, best epoch"),
-    *(LOST, "validation minus training, end"),
-)
+SCORES = ("training, end", "validation, end", "validation, best epoch", LOST)
 
 
 def overfitting(results: Results, case: str) -> list[dict]:
     """REBAR and RELAX at the end and at the best epoch on validation, and their differences."""
     pair = pair_of(results, "omniglot_small", case)
+    if not any(pair):
+        return []
     scores = [end_and_best(run) if run else {} for run in pair]
     rows = []
     for name, run, values in zip(PAIR, pair, scores, strict=True):
         cells = {score: mean_and_error(values.get(score), 2) for score in SCORES}
-        rows.append({"case": case_title(case), "estimator": describe(name, run), **cells})
+        rows.append({"estimator": describe(name, run), **cells})
     gaps = dict.fromkeys(SCORES, NOT_RUN)
     if all(pair):
         gaps = {s: compare(*pair, scores[0][s], scores[1][s]).text(2) for s in SCORES}
-    rows.append({"case": case_title(case), "estimator": "REBAR minus RELAX, 95 %", **gaps})
-    return rows
+    return [*rows, {"estimator": "REBAR minus RELAX [95 %]", **gaps}]
 
 
 def describe(name: str, run: VaeRun | None) -> str:
@@ -97,15 +76,11 @@ def describe(name: str, run: VaeRun | None) -> str:
 
 
 def end_and_best(run: VaeRun) -> dict[str, np.ndarray]:
-    """Per seed: both scores at the end, and at the epoch with the seed's best validation score."""
+    """Per seed: both scores at the end, and validation at the seed's best epoch."""
     valid = run.curve("valid")
-    train = run.curve("train").loc[valid.index]
-    best = valid.idxmin()
+    trained = run.curve("train").loc[valid.index[-1]].to_numpy()
     lowest, last = valid.min().to_numpy(), valid.iloc[-1].to_numpy()
-    at_best = np.array([train.loc[best[seed], seed] for seed in valid])
-    trained = train.iloc[-1].to_numpy()
-    values = (trained, last, at_best, lowest, last - lowest, last - trained)
-    return dict(zip(SCORES, values, strict=True))
+    return dict(zip(SCORES, (trained, last, lowest, last - lowest), strict=True))
 
 
 def overfits_more(results: Results, case: str = "omniglot_small-nonlinear") -> str:
@@ -118,27 +93,20 @@ def overfits_more(results: Results, case: str = "omniglot_small-nonlinear") -> s
 
 # ---- variances at the same weights ----
 
-AT_SAME_WEIGHTS = (
-    *("reinforce", "reinforce_loo2", "nvil", "muprop", "rebar", "rebar_tucker", "relax"),
-    *("relax_surrogate_only", "concrete", "straight_through"),
-)
-
 
 def variances(results: Results) -> list[dict]:
     rows = results.rows("vae/variance/mnist-linear1/variance.csv")
-    found = {row["estimator"]: row for row in rows}
-    unit = found.get("reinforce_loo2")
-    table = []
-    for name in (*AT_SAME_WEIGHTS, *sorted(found.keys() - set(AT_SAME_WEIGHTS))):
-        row = found.get(name) if unit else None
-        cells = [NOT_RUN] * 3
-        if row:
-            logits, weights = row["variance_logits"], row["variance_weights"]
-            cells = [f"{x:.3g}" for x in (logits, weights, logits / unit["variance_logits"])]
-        heads = ("variance, logits", "variance, encoder weights", "logits over leave-one-out's")
-        row_cells = dict(zip(heads, cells, strict=True))
-        table.append({"estimator": label(name), **row_cells, "wall time, device": took(row)})
-    return table
+    unit = {row["estimator"]: row["variance_logits"] for row in rows}.get("reinforce_loo2")
+    return [
+        {
+            "estimator": label(row["estimator"]),
+            "variance, logits": f"{row['variance_logits']:.3g}",
+            "variance, encoder weights": f"{row['variance_weights']:.3g}",
+            "logits, over leave-one-out's": f"{row['variance_logits'] / unit:.3g}",
+            "wall time, device": took(row),
+        }
+        for row in rows
+    ]
 
 
 TERMS = {

@@ -5,28 +5,45 @@ from __future__ import annotations
 import numpy as np
 
 from scripts.intervals import Interval, paired
-from scripts.report.vae import compare, gap, paper_curves, paper_gap, shared_epochs
+from scripts.report.vae import LONG_RATES, PAIR, paper_gap
 from scripts.results import NOT_RUN, Results, number
-from scripts.runs import VaeRun, run_at_rate
+from scripts.runs import VaeRun, compare, gap, run_at_rate, shared_epochs
 from scripts.style import case_title
 
 PLACES = (  # preset, case, learning rates
-    ("long", "mnist-linear1", (1e-3, 5e-4)),
+    ("long", "mnist-linear1", LONG_RATES["mnist-linear1"]),
     ("long-rates", "mnist-linear1", (5e-3, 1e-4, 5e-5)),
-    ("long", "mnist-linear2", (1e-3, 5e-4)),
-    ("long", "mnist-nonlinear", (5e-4,)),
+    ("long", "mnist-linear2", LONG_RATES["mnist-linear2"]),
+    ("long", "mnist-nonlinear", LONG_RATES["mnist-nonlinear"]),
 )
-SETTINGS = {  # tag -> what differs from the default: inputs z and x, 2 layers, factor 1, no decay
-    "decay0": "the default",
-    "depth4": "4 layers",
-    "factor10": "rate of phi 10 times the model's",
-    "sigma": "sees 2 sigma(z/lambda) - 1 in place of z",
-    "no-x": "does not see x",
-    "baseline": "does not see z: a learned baseline",
-    "decay1e-07": "weight decay 1e-7",
-    "decay1e-05": "weight decay 1e-5",
-    "decay0.001": "weight decay .001, as published",
+RUNS = ("residual", "mnist-linear1")
+SETTINGS = {  # tag -> override of the default: inputs z and x, 2 layers, factor 1, no decay
+    "decay0": "",
+    "depth4": "depth=4",
+    "factor10": "lr_factor=10",
+    "sigma": "inputs=[sigma,x]",
+    "no-x": "inputs=[z]",
+    "baseline": "inputs=[x]",
+    "decay1e-07": "weight_decay=1e-7",
+    "decay1e-05": "weight_decay=1e-5",
+    "decay0.001": "weight_decay=1e-3",
 }
+NOTES = {  # tag -> what its override means
+    "sigma": "2 sigma(z/lambda) - 1 instead of z",
+    "baseline": "without z: a learned baseline",
+    "decay0.001": "as published",
+}
+
+
+def commands() -> list[str]:
+    """The runs of REBAR and of every setting of r."""
+    runs = [("rebar", "reference", ""), *(("relax", *setting) for setting in SETTINGS.items())]
+    return [command(*run) for run in runs]
+
+
+def command(name: str, tag: str, override: str) -> str:
+    words = f"python -m experiments.vae preset=vae/residual 'estimator=[{name}]' tag={tag}"
+    return f"{words} 'estimators.{name}.{override}'" if override else words
 
 
 def text(interval: Interval | None) -> str:
@@ -35,7 +52,7 @@ def text(interval: Interval | None) -> str:
 
 def single_run_spread(results: Results) -> str:
     """The standard deviation over seeds of REBAR minus RELAX at the end of training."""
-    pair = [run_at_rate(results, *PLACES[0][:2], name, 1e-3) for name in ("rebar", "relax")]
+    pair = [run_at_rate(results, "long", "mnist-linear1", name, 1e-3) for name in PAIR]
     if not all(pair):
         return NOT_RUN
     rebar, relax = (run.at("train", shared_epochs(*pair)) for run in pair)
@@ -49,9 +66,9 @@ def by_case(results: Results) -> list[dict]:
 
 
 def case_row(results: Results, preset: str, case: str, rate: float) -> dict:
-    pair = [run_at_rate(results, preset, case, name, rate) for name in ("rebar", "relax")]
+    pair = [run_at_rate(results, preset, case, name, rate) for name in PAIR]
     epoch, training = gap(*pair, "train")
-    paper = paper_gap(case, *paper_curves(results, case, "train", epoch))
+    paper = paper_gap(results, case, "train", epoch)
     return {
         "case": case_title(case),
         "rate": f"{rate:g}",
@@ -103,19 +120,17 @@ def warm_up(results: Results) -> list[dict]:
     return rows
 
 
-RUNS = ("residual", "mnist-linear1")
-
-
 def settings(results: Results) -> list[dict]:
     """Every setting of r against REBAR on the same seeds."""
     rows = []
     reference = run_at_rate(results, *RUNS, "rebar-reference", 1e-3)
-    for tag, description in SETTINGS.items():
+    for tag, override in SETTINGS.items():
         run = run_at_rate(results, *RUNS, f"relax-{tag}", 1e-3)
         epoch, training = gap(reference, run, "train")
+        note = f" ({NOTES[tag]})" if tag in NOTES else ""
         rows.append(
             {
-                "r": description,
+                "r": f"`{override}`{note}" if override else "the default",
                 "epoch": number(epoch, 0),
                 "training": text(training),
                 "validation": text(gap(reference, run, "valid")[1]),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from experiments.run.files import write_table
 from tests.torture import kills, report, victims
-from tests.torture.faults import FAULTS, Outcome
+from tests.torture.fault import Outcome
+from tests.torture.faults import FAULTS
 
 ENOUGH = 10  # kills per family that the result needs
 
