@@ -129,7 +129,7 @@ reproduce-permutations: FULL = $(filter paper,$(PRESET))
 reproduce-permutations: $(READY) ## 15 min | orders of items: a toy, the order of a DAG, sorting
 	$(ORDERS) problem=matching $(ARGS)
 	@for n in 5 6 7; do set -ex; $(ORDERS) problem=structure n=$$n $(ARGS); done
-	@for n in 5 10 20 40; do set -ex; \
+	@for n in 5 10 20; do set -ex; \
 		$(ORDERS) problem=sorting n=$$n $(if $(FULL),seeds=10) $(if $(filter quick,$(PRESET)),steps=500) $(ARGS); \
 	done
 	$(PY) -m scripts.permutations_figures $(PRESET)
