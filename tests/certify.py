@@ -35,7 +35,7 @@ from tests.float32 import largest_relative_bias
 from tests.helpers import FUNCTIONS, Case, cases, distribution, draw_of, over_event
 from tests.quadrature import bernoulli_mean, mean_over_tuples, normal_gradient
 
-DISTRIBUTIONS = ("bernoulli", "categorical", "categoricals", "normal")
+DISTRIBUTIONS = ("bernoulli", "categorical", "categoricals", "plackett_luce", "normal")
 LOGITS = (-4.0, -1.3, 0.0, 0.6, 4.0)
 COLUMNS = (
     "estimator",
