@@ -1,6 +1,12 @@
 """The benchmark: its reference and the JAX code compute our gradients, and it measures in turns."""
 
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -9,9 +15,14 @@ from experiments.toy.config import Toy
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.train import Run as VaeRun
-from scripts.bench import cases, plain
+from scripts.bench import cases, plain, rl
+from scripts.bench.floors import floors
+from scripts.bench.measure import COMPILED, EAGER, JAX, PLAIN, Row, rows_of
 from scripts.bench.timing import Effort, Group
+from scripts.report.pages import render
+from scripts.results import Results
 
+ROOT = Path(__file__).parents[1]
 PIXELS, LATENTS, BATCH = 16, 8, 6
 
 
@@ -191,3 +202,61 @@ def test_times_are_compared_in_turns():
 
     group = Group({"one": once, "five": five_times}, Effort(turns=5, seconds=0.01))
     assert 2 < np.median(group.ratios("five", "one")) < 12 and group.median("one") > 0
+
+
+def test_a_group_gives_the_ratio_per_step_and_seed():
+    group = Group({}, Effort())
+    group.seconds = {
+        EAGER: np.array([4.0, 4.0, 8.0]),
+        COMPILED: np.array([10.0, 10.0, 20.0]),
+        PLAIN: np.array([1.0, 1.0, 2.0]),
+    }
+    each = {EAGER: 2.0, COMPILED: 10.0, PLAIN: 1.0}
+    row = rows_of("toy", "us", group, each)[2]
+    assert (row.time, row.over_eager, row.over_compiled, row.spread) == (1e6, 0.5, 1.0, 0.0)
+
+
+def test_a_missed_floor_shows_where_the_time_goes():
+    problem = "VAE linear1 concrete, batch 24"
+    ours = Row(problem, EAGER, 1.0, "us", where_the_time_goes="Adam 75%; other operations 25%")
+    for ratio, verdict, where in ((0.8, "missed", ours.where_the_time_goes), (0.97, "met", "-")):
+        rows = [ours, Row(problem, PLAIN, ratio, "us", over_eager=ratio)]
+        cells = [floor.cells() for floor in floors(rows) if problem in floor.what]
+        (found,) = (row for row in cells if "concrete, batch 24" in row["what"])
+        assert (found["verdict"], found["where our time goes"]) == (verdict, where)
+
+
+def test_every_floor_is_about_rows_that_are_measured():
+    assert {floor.verdict for floor in floors([])} == {"not measured"}
+    one_seed = Row("toy RELAX, 1 seed", PLAIN, 1.0, "us", over_compiled=50.0)
+    (floor,) = (floor for floor in floors([one_seed]) if floor.verdict != "not measured")
+    assert floor.verdict == "met" and floor.measured == 0.02
+
+
+def test_the_page_shows_the_floors_and_the_times(tmp_path):
+    rows = [
+        Row("first VAE step", EAGER, 4.0, "s", where_the_time_goes="imports 2.0 s; data 2.0 s"),
+        Row("VAE linear1 rebar, batch 24", JAX, 1.0, "us per step", 0.4, 1.2, 0.01),
+    ]
+    (tmp_path / "bench").mkdir()
+    table = pd.DataFrame([asdict(row) for row in rows]).assign(machine="a CPU, 2 cores")
+    table.to_csv(tmp_path / "bench" / "cpu.csv", index=False)
+    page = render("speed", Results(tmp_path))
+    assert "Measured on a CPU, 2 cores." in page and "imports 2.0 s; data 2.0 s" in page
+    assert "JAX jit / ours compiled | 1.14 | at least 1 | 1.2 | met" in page
+    assert "make bench" in render("speed", Results(tmp_path / "empty"))
+
+
+def test_two_of_the_policies_play_short_episodes_to_the_end():
+    environment = rl.PartlyCollapsed("CartPole-v0", 4, 200)
+    rows = np.arange(4)
+    environment.reset(rows, [0, 1, 2, 3])
+    ended = np.array([environment.step(rows, np.array([1, 1, 0, 0]))[2] for _ in range(rl.SHORT)])
+    assert not ended[:-1, : rl.COLLAPSED].any() and ended[-1, : rl.COLLAPSED].all()
+    assert rl.collapsed("off", frames=30).total > 0
+
+
+def test_the_gpu_benchmark_needs_no_optional_package():
+    code = "import sys; sys.modules |= dict.fromkeys(['wandb', 'gymnasium', 'jax'])\n"
+    code += "import scripts.gpu.bench"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

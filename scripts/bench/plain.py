@@ -1,4 +1,4 @@
-"""The reference: the best plain PyTorch that one would write for these problems, about 60 lines each.
+"""The reference: the best plain PyTorch, in about 60 lines per problem.
 
 Nothing of this project: torch.nn.Linear, torch.optim.Adam(fused=True), closed forms where they take
 one line. With coupled noise z~ equals z in value, so that one call of c serves both; otherwise one

@@ -11,7 +11,8 @@ from experiments.rl.agents import Agents, replica_keys
 from experiments.rl.config import Env, Rl
 from experiments.rl.envs import CartPole, Environments, episode_seed
 
-REPLICAS, COLLAPSED, SHORT = 10, 2, 10  # steps of a collapsed policy's episode
+REPLICAS, COLLAPSED, SHORT = 10, 2, 10  # SHORT: steps of a collapsed policy's episode
+FRAMES = 100_000  # of each of the replicas, in the run with collapsed policies
 ENVIRONMENTS = {
     "CartPole": Env(),
     "LunarLander": Env("lunarlander", "LunarLander-v3", 1000, 200.0),
@@ -19,9 +20,8 @@ ENVIRONMENTS = {
 
 
 def start(env: Env, compile: str, frames: int = 10**9) -> Agents:
-    config = Rl(
-        env=env, seeds=REPLICAS, frames=frames, compile=compile, clip=False, estimators={"relax": {}}
-    )
+    estimators = {"relax": {}}
+    config = Rl(env=env, seeds=REPLICAS, frames=frames, compile=compile, estimators=estimators)
     config.check()
     return Agents(config, "relax", replica_keys(config, "relax"))
 

@@ -25,13 +25,14 @@ class Effort(NamedTuple):
     frames: int = 10_000
 
 
+FULL = Effort()
 QUICK = Effort(turns=3, seconds=0.005, rl_seconds=0.1, frames=200)
 
 
 class Group:
     """Steps timed in turns; `seconds[name]` has the time of one step in every turn."""
 
-    def __init__(self, steps: Steps, effort: Effort = Effort(), gpu: bool = False) -> None:
+    def __init__(self, steps: Steps, effort: Effort = FULL, gpu: bool = False) -> None:
         self.gpu = gpu
         counts = {name: self._calls(step, effort.seconds) for name, step in steps.items()}
         times: dict[str, list[float]] = {name: [] for name in steps}
