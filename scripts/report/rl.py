@@ -23,7 +23,8 @@ def pair_of(env: str) -> tuple[str, str]:
 def claims(results: Results) -> list[Claim]:
     steps = (
         "A2C's steps until solved over the method's, means over seeds; a seed that does not solve "
-        "the task counts with all its steps. The paper's ratio is from its table."
+        "the task counts with all its steps. The paper's ratio is that of the episodes in its "
+        "table."
     )
     variance = (
         "A2C's log-variance minus the method's, averaged over the measurements: first along each "
