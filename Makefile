@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export MKL_CBWR := AUTO
 
 .PHONY: help setup lock test mutants lint format certify bench gpu compare \
-	reproduce-toy optimal-surrogate reproduce-vae reproduce-rl reproduce \
+	reproduce-toy optimal-surrogate reproduce-vae reproduce-rl reproduce-permutations reproduce \
 	report dashboard torture sweep clean
 .DEFAULT_GOAL := help
 
@@ -50,7 +50,7 @@ lock: $(READY) ## 10 s | update requirements.txt from pyproject.toml to the newe
 	@{ \
 		echo "# Exact versions for Python 3.11 to 3.13 on every platform."; \
 		echo "# Written by 'make lock' from the bounds in pyproject.toml."; \
-		.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		.venv/bin/uv pip compile pyproject.toml --extra experiments --extra dev --universal --python-version 3.11 \
 			--upgrade --no-emit-index-url --no-header --no-annotate --quiet \
 		| sed -e "s/python_full_version < '3.14' and //" \
 			-e "s/ and python_full_version < '3.14'//" \
@@ -78,7 +78,7 @@ format: $(READY) ## 1 s | sort imports, apply ruff's fixes, format
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
 
-bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: results/bench
+bench: $(READY) ## 10 min | time training steps beside plain PyTorch and JAX: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
 gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
@@ -88,7 +88,7 @@ compare: $(READY) ## 15 min | bias, variance and time of every estimator: result
 	$(PY) -m experiments.compare $(ARGS)
 	$(PY) -m scripts.compare_figures
 
-# The default preset is paper for the toy and quick for the other families.
+# The default preset is paper for the toy and the permutations, and quick for the other families.
 reproduce-toy: PRESET ?= paper
 reproduce-toy: T ?= .499
 reproduce-toy: $(READY) ## 1 min | reproduce the toy at the paper's settings (another t: T=.45)
@@ -123,7 +123,18 @@ reproduce-rl: $(READY) ## 20 min | reproduce the policy gradients: rewards and v
 	$(RL) env=lunarlander mode=variance seeds=1 $(ARGS)
 	$(PY) -m scripts.rl_figures $(PRESET)
 
-reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run all three families, resuming unfinished runs
+reproduce-permutations: PRESET ?= paper
+reproduce-permutations: ORDERS = $(PY) -m experiments.permutations preset=permutations/$(PRESET)
+reproduce-permutations: FULL = $(filter paper,$(PRESET))
+reproduce-permutations: $(READY) ## 15 min | orders of items: a toy, the order of a DAG, sorting
+	$(ORDERS) problem=matching $(ARGS)
+	@for n in 5 6 7; do set -ex; $(ORDERS) problem=structure n=$$n $(ARGS); done
+	@for n in 5 10 20; do set -ex; \
+		$(ORDERS) problem=sorting n=$$n $(if $(FULL),seeds=10) $(if $(filter quick,$(PRESET)),steps=500) $(ARGS); \
+	done
+	$(PY) -m scripts.permutations_figures $(PRESET)
+
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run the three families of the paper, resuming unfinished runs
 
 report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report

@@ -21,6 +21,7 @@ from relax.distributions import (
     Draw,
     Noise,
     Normal,
+    PlackettLuce,
 )
 from relax.estimate import ESTIMATORS, Entry, Estimate, Result, estimator, weigh
 from relax.estimators.arm import arm
@@ -65,6 +66,7 @@ __all__ = [
     "Estimate",
     "Noise",
     "Normal",
+    "PlackettLuce",
     "Result",
     "Stein",
     "arm",

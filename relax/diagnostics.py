@@ -55,7 +55,8 @@ def _exact(f: Callable, dist: Distribution, of: list[Tensor] | None, direct: boo
         if not dist.theta.requires_grad:
             dist = dist.with_theta(dist.theta.detach().requires_grad_())
         b = dist.support()
-        outcomes = Function("exact_gradient", f, Draw(dist, Noise(b), b))
+        noise = Noise(b.new_zeros(len(b), *dist.sample_shape))  # there is none
+        outcomes = Function("exact_gradient", f, Draw(dist, noise, b))
         f_b, p = outcomes(b), dist.joint_log_prob(b).exp()
         if direct and outcomes.value is not None:
             f_b = outcomes.value.to(p.dtype)

@@ -51,27 +51,32 @@ def figure(root: Path, case: str, path: Path) -> Path:
     fig, axes = plt.subplot_mosaic(
         "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.8 if measured else 4.6)
     )
-    fig.suptitle(solve_times(root / case), fontsize=10.5)
+    style.finding(fig, f"{style.TITLES[case]}, {solve_times(root / case)}")
     draw_return(axes["A"], tables, paper.paper_series(f"return {case}"), case)
     if measured:
         draw_training(axes["B"], measured, paper.paper_series(f"log_variance {case}"))
         draw_one_policy(axes["C"], measured)
     seeds = max(table["seed"].nunique() for table in tables.values())
     variance = " (variance: 1 seed)" if measured else ""
-    ours = f"ours: mean and quartiles of {seeds} seeds{variance}", style.OURS
-    style.legend(fig, [ours, style.paper_entry("the paper: mean of 5 seeds")])
+    entries = [(f"ours: mean of {seeds} seeds{variance}", style.OURS)]
+    entries += [("quartiles", style.BAND), style.paper_entry("the paper: mean of 5 seeds")]
+    if any("-" in name for name in tables):
+        entries.append(("other settings", {**style.OURS, "linestyle": style.line("relax-tag")}))
+    style.legend(fig, entries)
     return style.save(fig, path)
 
 
 def solve_times(case: Path) -> str:
     """The mean steps until solved; a seed that does not solve it counts with all its steps."""
     texts = []
-    for name, table in papers(load(case, "-solved")).items():
+    for name, table in load(case, "-solved").items():
+        if name not in POLICIES:
+            continue
         done, seeds = int((table["solved_frames"] >= 0).sum()), len(table)
         steps = thousands(float(f"{restricted(table).mean():.3g}")) if done else "not"
-        missed = "" if done == seeds else f" ({done} of {seeds} solve it)"
+        missed = "" if done == seeds else f" ({done} of {seeds} seeds)"
         texts.append(f"{style.label(name)} {steps}{missed}")
-    return f"Steps until solved, mean of seeds: {', '.join(texts)}"
+    return f"mean steps until solved: {', '.join(texts)}"
 
 
 def by_frames(table: pd.DataFrame, points: int = 100) -> pd.DataFrame:
@@ -97,8 +102,9 @@ def draw_return(ax, tables: dict[str, pd.DataFrame], paper: dict, case: str) -> 
     ax.axhline(goal, color="#333333", linewidth=0.8)
     ax.set_xlabel("steps in the environment")
     ax.set_ylabel("sum of rewards")
-    solved = f"line: solved, when 100 in a row average {goal:g}"
-    ax.set_title(f"{style.TITLES[case]}: return of an episode ({solved})")
+    ax.set_title(
+        f"return of an episode (solved: the last 100 average more than {goal:g}, the line)"
+    )
     ax.set_xlim(0, max(values.index[-1] for values in returns.values()))
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, {name: values[-5:].to_numpy().mean() for name, values in returns.items()})

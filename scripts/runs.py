@@ -15,6 +15,7 @@ from scripts.results import Results, by_seed
 
 TOY = ("reinforce", "rebar", "relax", "exact")
 VAE = ("reinforce", "nvil", "muprop", "concrete", "straight_through", "rebar", "relax")
+PERMUTATIONS = ("reinforce", "rloo", "rebar", "relax", "exact")
 POLICIES = ("reinforce", "a2c", "relax", "lax")
 
 

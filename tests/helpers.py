@@ -162,6 +162,8 @@ def distribution(name: str) -> Distribution:
         return rx.Categorical(logits[0])
     if name == "categoricals":
         return rx.Categorical(logits, event_ndim=2)
+    if name == "plackett_luce":
+        return rx.PlackettLuce(torch.tensor([0.9, -0.7, 0.3]))
     return rx.Normal(torch.tensor([0.5, -1.1]), torch.tensor([-0.4, 0.3]))
 
 

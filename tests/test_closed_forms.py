@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 DERIVED = ("score", "score_z", "vjp_z", "vjp_z_tilde", "vjp_mean")
 
-BUILT_IN = ("bernoulli", "categorical", "categoricals", "normal")
+BUILT_IN = ("bernoulli", "categorical", "categoricals", "plackett_luce", "normal")
 
 
 def by_autograd(dist: rx.Distribution) -> rx.Distribution:
@@ -32,6 +32,8 @@ def by_autograd(dist: rx.Distribution) -> rx.Distribution:
 def test_closed_forms_equal_the_defaults_by_autograd(name, coupled, samples, masked):
     base = distribution(name)
     theta = (3 * base.theta).expand(40, *base.theta.shape).clone()
+    if masked and name == "plackett_luce":
+        pytest.skip("its log-scores are finite")
     if masked and name != "normal":
         theta[..., 1] = -torch.inf
     fast = rx.Normal(*theta.unbind(-1)) if name == "normal" else type(base)(
@@ -47,8 +49,9 @@ def test_closed_forms_equal_the_defaults_by_autograd(name, coupled, samples, mas
         pairs += [
             (draw.vjp_z_tilde(grad, z_tilde), other.vjp_z_tilde(grad, z_tilde)),
             (fast.score_z(draw.z.detach()), plain.score_z(draw.z.detach())),
-            (fast.vjp_mean(grad), plain.vjp_mean(grad)),
         ]
+    if fast.supports("mean"):
+        pairs.append((fast.vjp_mean(grad), plain.vjp_mean(grad)))
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
         if found.requires_grad:  # attached to phi through grad

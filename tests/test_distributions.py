@@ -1,6 +1,7 @@
 """Draws: the coupling of b, z and z~, the closed-form derivatives, and the numbers in float32."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,16 +10,16 @@ import relax as rx
 from relax import Noise
 from relax.distributions import softplus
 from tests import mutants
-from tests.helpers import Case, distribution
+from tests.helpers import FUNCTIONS, Case, distribution, over_event, smooth_surrogate
 from tests.test_unbiased import TOLERANCE, quadrature_error
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-DISCRETE = ("bernoulli", "categorical", "categoricals")
+DISCRETE = ("bernoulli", "categorical", "categoricals", "plackett_luce")
 
 
 def test_coupling_reproduces_b():
-    for name in ("bernoulli", "categorical", "categoricals"):
+    for name in DISCRETE:
         for dtype in (torch.float32, torch.float64):
             base = distribution(name)
             theta = base.theta.to(dtype) * 4
@@ -182,3 +183,138 @@ def test_support_lists_every_outcome_once():
 def test_bad_parameters_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# ---- orders ----
+
+
+def test_the_conditional_law_of_an_order_agrees_with_rejection():
+    torch.manual_seed(4)
+    dist = rx.PlackettLuce(torch.tensor([1.2, -0.4, 0.3])).expand(300_000)
+    z = dist.draw(coupled=True).z.squeeze(-1)
+    for b in dist.support()[:, 0]:
+        z_tilde = rx.Draw(dist, dist.noise(), b.expand(len(z), 3, 3)).z_tilde.squeeze(-1)
+        chosen = z[(dist.hard(z.unsqueeze(-1)) == b).all(-1).all(-1)]
+        for power in (1, 2):
+            a, c = chosen**power, z_tilde**power
+            error = (a.var(0) / len(a) + c.var(0) / len(c)).sqrt()
+            assert ((a.mean(0) - c.mean(0)) / error).abs().max() < 5
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_probabilities_of_all_orders_sum_to_one(n):
+    dist = rx.PlackettLuce(torch.linspace(-2, 1.5, n))
+    b = dist.support()
+    assert len(b.flatten(1).unique(dim=0)) == math.factorial(n)
+    torch.testing.assert_close(dist.log_prob(b).exp().sum(), torch.tensor(1.0))
+    first = torch.zeros(n)  # the probability of the first place is the softmax
+    first.index_add_(0, b[:, 0].argmax(-1), dist.log_prob(b).exp())
+    torch.testing.assert_close(first, torch.softmax(dist.theta, -1))
+
+
+@pytest.mark.parametrize("n", [4, 5])
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "relax", "rebar", "dlax"])
+def test_estimators_of_orders_of_four_and_five(name, n):
+    dist = rx.PlackettLuce(torch.linspace(0.8, -1.1, n))
+    case = Case(name, "plackett_luce", 0)
+    f = over_event(FUNCTIONS["wavy"], dist)
+    generator = torch.Generator().manual_seed(0)
+    test = rx.bias_test(case.bind(dist), f, dist, samples=50_000, generator=generator)
+    assert test.max_z < 5
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_orders_of_twenty_items_against_leave_one_out(coupled):
+    """Too many orders to list: RELAX and REBAR have the mean of leave-one-out."""
+    dist = rx.PlackettLuce(torch.linspace(1.5, -1.5, 20))
+    weight = torch.linspace(-1, 1, 20)
+
+    def f(b):
+        return ((b @ weight) * weight).sum(-1).sin()  # places matter, not the items alone
+
+    generator = torch.Generator().manual_seed(0)
+    reference = rx.rloo(f, dist.expand(6_000), samples=8, generator=generator).grad
+    c = smooth_surrogate(dist)
+    for estimator in (partial(rx.relax, c=c), partial(rx.rebar, lambda_=3.0)):
+        grad = estimator(f, dist.expand(6_000), coupled=coupled, generator=generator).grad
+        error = ((grad.var(0) + reference.var(0)) / 6_000).sqrt()
+        assert ((grad.mean(0) - reference.mean(0)) / error).abs().max() < 5
+
+
+def test_a_million_float32_orders_are_finite():
+    """Log-scores up to 30, up to a hundred items; equal z as well: H(z~) = b in every draw."""
+    generator = torch.Generator().manual_seed(0)
+    for n, rows in ((2, 480_000), (8, 20_000), (100, 100)):
+        theta = 60 * torch.rand(rows, n, dtype=torch.float32, generator=generator) - 30
+        theta[: rows // 2] = torch.where(theta[: rows // 2] < 0, -30.0, 30.0)
+        dist = rx.PlackettLuce(theta)
+        for coupled in (False, True):
+            draw = dist.draw(generator=generator, coupled=coupled)
+            z_tilde = draw.z_tilde
+            assert torch.equal(dist.hard(z_tilde), draw.b)
+            total = draw.z.sum() + z_tilde.sum() + draw.score.sum() + dist.log_prob(draw.b).sum()
+            total += draw.vjp_z(z_tilde).sum() + draw.vjp_z_tilde(z_tilde, z_tilde).sum()
+            total += dist.relaxed(draw.z, 0.1).sum()
+            assert torch.isfinite(total)
+
+
+def test_equal_values_are_moved_apart():
+    dist = rx.PlackettLuce(torch.zeros(1, 4, dtype=torch.float32))
+    b = torch.eye(4, dtype=torch.float32)[[2, 0, 3, 1]].unsqueeze(0)
+    for value in (0.0, 7.0, -60.0):
+        z = torch.full((1, 4, 1), value)
+        z_tilde = dist.recover(b, z.float())
+        assert torch.equal(dist.hard(z_tilde), b) and z_tilde.isfinite().all()
+        torch.testing.assert_close(z_tilde, z.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_relaxed_order_tends_to_the_order():
+    dist = distribution("plackett_luce").expand(200)
+    draw = dist.draw()
+    soft = dist.relaxed(draw.z, 1.0)
+    torch.testing.assert_close(soft.sum(-1), torch.ones(200, 3))
+    torch.testing.assert_close(dist.relaxed(draw.z, 1e-5), draw.b, atol=1e-3, rtol=0)
+
+
+def test_a_subset_is_the_first_rows_of_an_order():
+    """P(the first two of three) is that of the last one being third."""
+    dist = distribution("plackett_luce")
+    b, p = dist.support(), dist.log_prob(dist.support()).exp()
+    subset = b[:, :2].sum(-2)
+    torch.testing.assert_close((p[:, None] * subset).sum(0), 1 - (p[:, None] * b[:, 2]).sum(0))
+
+
+def test_bad_orders_are_named():
+    with pytest.raises(ValueError, match="infinite"):
+        rx.PlackettLuce(torch.tensor([0.0, -math.inf]))
+    for dist in (rx.PlackettLuce(torch.zeros(9)), rx.PlackettLuce(torch.zeros(2, 3), event_ndim=3)):
+        with pytest.raises(ValueError, match="can be listed"):
+            dist.support()
+
+
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "relax", "rebar", "dlax", "concrete"])
+def test_orders_keep_the_contracts_of_events_of_one_axis(name):
+    """f may change its input, half precision gives float32 gradients, and several orders
+    may be one event."""
+    case, base = Case(name, "plackett_luce", 0), distribution("plackett_luce")
+    target = torch.randn(3, 3)
+
+    def pure(b):
+        return (b - target.to(b.dtype)).square().sum((-2, -1))
+
+    def in_place(b):
+        b -= target
+        return b.square_().sum((-2, -1))
+
+    grads = [
+        case.bind(base)(f, base.expand(5), generator=torch.Generator().manual_seed(0)).grad
+        for f in (pure, in_place)
+    ]
+    torch.testing.assert_close(*grads)
+    if name not in ("relax", "dlax"):  # whose c of these tests is in double precision
+        half = rx.PlackettLuce(base.theta.bfloat16())
+        assert case.bind(half)(pure, half.expand(5)).grad.dtype == torch.float32
+    several = rx.PlackettLuce(base.theta.expand(4, 2, 3), event_ndim=3)
+    one = case.bind(rx.PlackettLuce(torch.zeros(2, 3), event_ndim=3))
+    est = one(lambda b: pure(b).sum(-1), several)
+    assert est.grad.shape == (4, 2, 3) and est.value.shape[-1:] == (4,)

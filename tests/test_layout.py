@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
-FAMILIES = ("toy", "vae", "rl", "compare")
+FAMILIES = ("toy", "vae", "rl", "permutations", "compare")
 MAY_IMPORT = {"compare": {"compare", "vae"}}  # it compares estimators on layers of trained VAEs
 
 # Where a package may be imported; the patterns are relative to the root.

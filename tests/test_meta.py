@@ -60,7 +60,9 @@ def test_the_toys_step(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "case", cases("bernoulli", "categorical", "categoricals", "normal"), ids=lambda case: case.id
+    "case",
+    cases("bernoulli", "categorical", "categoricals", "plackett_luce", "normal"),
+    ids=lambda case: case.id,
 )
 def test_every_estimator_and_backward(case):
     """Given the noise, with validate=False: nothing is read back, nothing is made elsewhere."""

@@ -71,7 +71,7 @@ def z_scores(case: Case) -> list[float]:
     ]
 
 
-DISCRETE = ("bernoulli", "categorical", "categoricals")
+DISCRETE = ("bernoulli", "categorical", "categoricals", "plackett_luce")
 
 
 @pytest.mark.parametrize("case", cases(*DISCRETE, unbiased=True), ids=ids)

@@ -23,6 +23,7 @@ from experiments.rl.scores import Scores
 # themselves, and the weights and the actions must not be made from the same numbers.
 WEIGHTS = 10**6
 METRICS = ["return", "frames", "episodes", "length", "recent"]
+TERMS = ("trajectory", "action", "state", "action_with_exact_value")  # see terms.py
 NOT_TRAINED_ON = 10**9  # number of the first episode that is kept for measurements and clips
 
 
@@ -61,8 +62,13 @@ class Agents:
     @property
     def metrics(self) -> list[str]:
         """The columns of metrics.csv beside the keys."""
-        log_variances = [f"logvar_{name}" for name in self.config.measured]
-        return [*METRICS, *self.learner.metrics, *log_variances]
+        config, measured = self.config, []
+        if config.mode == "variance":
+            measured = [f"logvar_{name}" for name in config.measured]
+        if config.mode == "terms":
+            measured = [f"term_{name}" for name in TERMS]
+            measured += [f"total_{name}" for name in config.measured]
+        return [*METRICS, *self.learner.metrics, *measured]
 
     def _rates(self) -> dict[str, Any]:
         """A tensor of one value per replica for each rate, and the settings that are no rates."""

@@ -56,7 +56,9 @@ class Rl(Experiment):
 
     device: str = "cpu"  # the simulators run there
     env: Env = field(default_factory=Env)
-    mode: str = "train"  # train | grid (all rates of env.grid) | variance (see env.variance)
+    mode: str = (
+        "train"  # train | grid (all rates of env.grid) | variance | terms (see env.variance)
+    )
     frames: int = 0  # steps in the environment per seed; 0: the value in `lengths`
     lengths: dict[str, int] = field(default_factory=dict)  # the preset's frames per environment
     first_seed: int = 100  # the grid uses seeds from 0, so its winner is trained on new ones
@@ -84,7 +86,7 @@ class Rl(Experiment):
     @property
     def measured(self) -> list[str]:
         """The estimators whose variance is measured, each with a critic of its own."""
-        return list(self.env.variance.of) if self.mode == "variance" else []
+        return list(self.env.variance.of) if self.mode in ("variance", "terms") else []
 
     @property
     def compiled(self) -> bool:
@@ -139,7 +141,7 @@ class Rl(Experiment):
 
     @property
     def case(self) -> str:
-        """cartpole, cartpole-grid or cartpole-variance"""
+        """cartpole, or with the mode: cartpole-grid, cartpole-variance, cartpole-terms"""
         return self.env.name if self.mode == "train" else f"{self.env.name}-{self.mode}"
 
     def check(self) -> None:
@@ -153,7 +155,7 @@ class Rl(Experiment):
         positive(self.log_every, "log_every")
         positive(self.kl, "kl", zero=True)
         known(self.compile, COMPILE, "compile")
-        known(self.mode, ("train", "grid", "variance"), "mode")
+        known(self.mode, ("train", "grid", "variance", "terms"), "mode")
         known(self.precision, ("float32", "float64"), "precision")
         known(self.optimizer, ("rmsprop", "adam"), "optimizer")
         check(

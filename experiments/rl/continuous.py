@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
@@ -128,9 +129,43 @@ class Continuous:
         theta_grad = estimate.grad.detach() * inputs.per_step[..., None, None]
         return list(torch.autograd.grad(estimate.theta, self.policy.parameters(), theta_grad))
 
-    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """The same on a batch of which nothing was computed before."""
-        return self.policy_gradient(name, batch, self.inputs(batch))
+    def replica_gradients(
+        self, name: str, batch: Batch, weight: Tensor | None = None
+    ) -> list[Tensor]:
+        """The same on a batch of which nothing was computed before.
+
+        weight: of the steps, [R, N]; by default that of their mean.
+        """
+        inputs = self.inputs(batch)
+        if weight is not None:
+            inputs.per_step = weight
+        return self.policy_gradient(name, batch, inputs)
+
+    # ---- for terms.py: other actions at one step of each episode ----
+
+    def alternatives(
+        self, batch: Batch, step: np.ndarray, count: int
+    ) -> tuple[list[np.ndarray], Tensor]:
+        """`count` actions drawn from the policy at the step, [R, D] each, and 1 / count, [A, R]."""
+        rows = torch.arange(len(step))
+        with torch.no_grad():
+            mean, log_std = self.policy(batch.x)
+            normal = Normal(mean[rows, step], log_std[rows, step].exp())
+            actions = [normal.sample().numpy() for _ in range(count)]
+        return actions, torch.full((count, len(step)), 1 / count, dtype=torch.float64)
+
+    def score_gradients(self, batch: Batch, action: np.ndarray, weight: Tensor) -> list[Tensor]:
+        """d log pi(action|s) in the policy's weights, [R, ...] each, summed over weighted steps."""
+        mean, log_std = self.policy(batch.x)
+        dist = rx.Normal(mean, log_std, replicas=1)
+        score = dist.score(torch.from_numpy(action)[:, None].expand_as(mean))
+        theta_grad = score.detach() * weight[..., None, None]
+        return list(torch.autograd.grad(dist.theta, self.policy.parameters(), theta_grad))
+
+    @torch.no_grad()
+    def state_value(self, batch: Batch) -> Tensor:
+        """V(s), [R, N]."""
+        return self.value(self.states(batch.x, batch.clock)).squeeze(-1).double()
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One step of the policy; V and c learn from this batch after its gradient was taken."""

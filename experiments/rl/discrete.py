@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
@@ -162,12 +163,42 @@ class Discrete:
         real, weights = logits_grad * steps.mask[..., None], list(self.policy.parameters())
         return list(torch.autograd.grad(logits, weights, real, create_graph=True))
 
-    def replica_gradients(self, name: str, batch: Batch) -> list[Tensor]:
-        """One estimator's gradient in the policy's weights, [R, ...] for each parameter."""
+    def replica_gradients(
+        self, name: str, batch: Batch, weight: Tensor | None = None
+    ) -> list[Tensor]:
+        """One estimator's gradient in the policy's weights, [R, ...] for each parameter.
+
+        weight: of the steps, [R, N]; by default 1 for each step of the episodes.
+        """
         steps, logits = self.steps(batch), self.policy(batch.x)
         estimate = self.critics[name].estimate(logits, steps)
-        gradient = self.episode_gradient(logits, estimate.grad, steps)
-        return [g.detach() for g in gradient]
+        steps = steps if weight is None else steps._replace(mask=weight)
+        return [g.detach() for g in self.episode_gradient(logits, estimate.grad, steps)]
+
+    # ---- for terms.py: other actions at one step of each episode ----
+
+    def alternatives(
+        self, batch: Batch, step: np.ndarray, count: int
+    ) -> tuple[list[np.ndarray], Tensor]:
+        """Every action, as [R] each, and its probability at the step, [A, R]."""
+        rows = torch.arange(len(step))
+        with torch.no_grad():
+            probability = self.policy(batch.x)[rows, step].softmax(-1)
+        actions = [np.full(len(step), action) for action in range(probability.shape[-1])]
+        return actions, probability.T.double()
+
+    def score_gradients(self, batch: Batch, action: np.ndarray, weight: Tensor) -> list[Tensor]:
+        """d log pi(action|s) in the policy's weights, [R, ...] each, summed over weighted steps."""
+        logits = self.policy(batch.x)
+        b = nn.functional.one_hot(torch.from_numpy(action), logits.shape[-1]).to(logits)
+        score = rx.Categorical(logits, replicas=1).score(b[:, None].expand_as(logits))
+        steps = self.steps(batch)._replace(mask=weight)
+        return [g.detach() for g in self.episode_gradient(logits, score.detach(), steps)]
+
+    @torch.no_grad()
+    def state_value(self, batch: Batch) -> Tensor:
+        """A2C's V(s), [R, N]."""
+        return self.critics["a2c"].net(batch.x).squeeze(-1).double()
 
     def update(self, batch: Batch, active: Tensor) -> dict[str, Tensor]:
         """One step of the policy and of each critic, in the `active` replicas."""

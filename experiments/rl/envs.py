@@ -148,6 +148,10 @@ class Environments:
         starts = [self.envs[row].reset(seed=seed)[0] for row, seed in zip(rows, seeds, strict=True)]
         return self.observed(starts)
 
+    def reseed(self, row: int, seed: int) -> None:
+        """Start the environment's own random numbers anew, within an episode."""
+        self.envs[row].unwrapped.np_random = np.random.default_rng(seed)
+
     def step(self, rows: np.ndarray, actions: np.ndarray):
         """One step in each of `rows`; returns observation, reward, terminated and truncated.
 
@@ -208,6 +212,9 @@ class CartPole(Environments):
     @property
     def simulators(self) -> int:
         return 1  # only for the constants and the first state of an episode
+
+    def reseed(self, row: int, seed: int) -> None:
+        """A step has no randomness."""
 
     def reset(self, rows: np.ndarray, seeds: list[int]) -> np.ndarray:
         for row, seed in zip(rows, seeds, strict=True):

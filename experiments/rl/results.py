@@ -65,7 +65,7 @@ def thinned(folder: Path, frames: int) -> pd.DataFrame:
     columns = list(table)
     keys = columns[1 : columns.index("return")]
     values = columns[columns.index("return") :]
-    measured = [name for name in values if name.startswith("logvar_")]
+    measured = [name for name in values if name.startswith(("logvar_", "term_"))]
     if measured:
         table = table.dropna(subset=measured[0])
         part = table["step"]

@@ -8,9 +8,11 @@ trained on the same policy. Source: Grathwohl et al. (2018), section 5.3.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.rl import terms
 from experiments.rl.agents import Agents
 
 
@@ -38,16 +40,25 @@ class VarianceMeter:
         return bool(self.agents.config.measured) and point < variance.points and not rest
 
     def measure(self) -> dict[str, list[float]]:
-        """The log-variance of every estimator, `logvar_<estimator>`, for each replica."""
-        names = self.agents.config.measured
-        values: dict[str, list[float]] = {f"logvar_{name}": [] for name in names}
-        for row in range(len(self.agents.seeds)):
+        """What the mode measures, a value for each replica."""
+        config, rows = self.agents.config, []
+        for row, seed in enumerate(self.agents.seeds):
             self.players.copy_replica(self.agents, row)
-            batch = self.players.play(torch.ones(len(self.players.seeds), dtype=torch.bool))
-            for name in names:
-                gradients = self.players.learner.replica_gradients(name, batch)
-                values[f"logvar_{name}"].append(float(log_variance(gradients)))
-        return values
+            if config.mode == "terms":
+                generator = np.random.default_rng([seed, self.agents.updates])
+                rows.append(terms.measure(self.players, config.measured, generator))
+            else:
+                rows.append(self.log_variances())
+        return {name: [values[name] for values in rows] for name in rows[0]}
+
+    def log_variances(self) -> dict[str, float]:
+        """The log-variance of every estimator, `logvar_<estimator>`, at the players' policy."""
+        players = self.players
+        batch = players.play(torch.ones(len(players.seeds), dtype=torch.bool))
+        return {
+            f"logvar_{name}": float(log_variance(players.learner.replica_gradients(name, batch)))
+            for name in players.config.measured
+        }
 
     @property
     def players(self) -> Agents:

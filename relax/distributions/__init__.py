@@ -9,6 +9,7 @@ from relax.distributions.draw import Draw, Noise
 from relax.distributions.interop import as_distribution
 from relax.distributions.normal import Normal
 from relax.distributions.numerics import RandomSource, open_interval, sigmoid, softplus
+from relax.distributions.plackett_luce import PlackettLuce
 
 __all__ = [
     "CAPABILITIES",
@@ -19,6 +20,7 @@ __all__ = [
     "Draw",
     "Noise",
     "Normal",
+    "PlackettLuce",
     "RandomSource",
     "as_distribution",
     "open_interval",

@@ -38,5 +38,5 @@ def rao_gumbel(f: Function, draw: Draw, *, lambda_: Tensor | float = 0.5) -> Ten
     _, df = f.value_and_grad(draw.b)
     z, dist = draw.z_tilde.detach(), draw.dist
     lambda_ = lift(positive(lambda_, dist), z, 1 + draw.sampled)
-    through = vjp_relaxed(dist, df.expand_as(z), z, lambda_)
+    through = vjp_relaxed(dist, df.expand(len(z), *df.shape), z, lambda_)
     return dist.vjp_z(through, z, draw.noise.u).mean(0)  # df/db mean_m dsigma_lambda(z_m)/dtheta

@@ -11,6 +11,7 @@ from scripts.report import (
     claims,
     estimators,
     functions,
+    permutations,
     rl,
     rl_tables,
     speed,
@@ -22,7 +23,7 @@ from scripts.report import (
 )
 from scripts.results import Results, markdown
 
-PAGES = ("README", "toy", "vae", "policies", "estimators", "speed", "differences")
+PAGES = ("README", "toy", "vae", "policies", "permutations", "estimators", "speed", "differences")
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=jinja2.StrictUndefined,
@@ -32,7 +33,7 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
-MODULES = (style, claims, estimators, functions, rl, rl_tables, speed, toy)
+MODULES = (style, claims, estimators, functions, permutations, rl, rl_tables, speed, toy)
 MODULES += (vae, vae_comparisons, vae_residual, vae_tables)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 

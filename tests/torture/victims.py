@@ -35,6 +35,14 @@ FAMILIES = {  # smoke-sized runs of one to three seconds
         "pictures=false",
     ),
     "rl": ("preset=rl/smoke", "env=cartpole", "estimator=[relax]", "log_every=1", "clip=false"),
+    "permutations": (
+        "preset=permutations/smoke",
+        "problem=matching",
+        "n=5",
+        "estimator=[relax]",
+        "processes=1",
+        "log_every=10",
+    ),
 }
 KEYS = {"step", "seed", "lr", "scale"}
 

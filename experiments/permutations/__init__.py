@@ -1,0 +1,1 @@
+"""Permutations: gradients for orders of items (Plackett-Luce), and Gumbel-Sinkhorn."""

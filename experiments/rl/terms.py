@@ -1,0 +1,193 @@
+"""Where the variance of a policy gradient comes from: trajectories, actions or states (mode=terms).
+
+At a step with state s, action a and what follows, tau, A2C's estimate is the vector
+
+    g = (R(s, a, tau) - V(s)) d log pi(a|s)
+
+in the policy's weights. By the law of total variance, with Q(s, a) = E[R | s, a],
+
+    Var g = E |d log pi(a|s)|^2 Var[R | s, a]                 trajectory
+          + E_s Var_a[(Q(s, a) - V(s)) d log pi(a|s)]         action
+          + Var_s E_a[(Q(s, a) - V(s)) d log pi(a|s)]         state
+
+and a control variate that depends on the action, as those of RELAX and LAX, can remove the action
+term alone. The part of it that is left when V is exact, V(s) = E_a Q(s, a), is measured as well:
+the rest a better V would remove. One step of every episode is visited again: the episode is
+replayed up to it, and goes on twice, independently, after each of several actions. Products of the
+two returns of an action are unbiased estimates of products of Q. Variances are sums over the
+weights (traces).
+
+Source: Tucker et al. (2018), "The mirage of action-dependent baselines in deep reinforcement
+learning", section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.rl.agents import TERMS, Agents
+from experiments.rl.batch import Batch, discount
+from experiments.rl.envs import Environments, episode_seed
+from experiments.rl.rollout import collect, draw_noise
+
+SAMPLED = 4  # actions per state where they cannot be enumerated
+FUTURES = 2
+
+
+class Branched:
+    """An actor that repeats each row's actions up to a step and then follows the policy.
+
+    Args:
+        actor: of the policy.
+        envs: whose own randomness starts anew after the step.
+        script: the actions to repeat, [R, T] or [R, T, D].
+        last: the last step to repeat, [R].
+        seed: of the environments' randomness after it.
+    """
+
+    def __init__(self, actor, envs: Environments, script: np.ndarray, last: np.ndarray, seed: int):
+        self.actor, self.envs, self.script, self.last, self.seed = actor, envs, script, last, seed
+
+    def select(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self.actor.select(rows)
+
+    def __call__(self, x: np.ndarray, t: int) -> np.ndarray:
+        action, repeated = self.actor(x, t), t <= self.last[self.rows]
+        if repeated.any():
+            action[repeated] = self.script[self.rows[repeated], t]
+        for row in self.rows[t == self.last[self.rows] + 1]:
+            self.envs.reseed(row, self.seed + row)
+        return action
+
+
+def measure(players: Agents, names: list[str], generator: np.random.Generator) -> dict[str, float]:
+    """The three terms of A2C's variance, and the variance of every estimator in `names`.
+
+    Args:
+        players: replicas with the same parameters, each with an episode of its own to play.
+        names: of the estimators whose critics the players have.
+        generator: chooses the steps, one per episode, and what follows them.
+    """
+    learner, everyone = players.learner, np.arange(len(players.seeds))
+    batch = players.play(torch.ones(len(everyone), dtype=torch.bool))
+    length = batch.length.numpy()
+    step = np.minimum((generator.random(len(length)) * length).astype(int), length - 1)
+    weight = batch.length / batch.length.sum()  # a step drawn from all steps of all episodes
+    chosen = torch.zeros_like(batch.reward).to(batch.x.dtype)
+    chosen[everyone, step] = 1.0
+    totals = {
+        f"total_{name}": total(flat(learner.replica_gradients(name, batch, chosen)), weight)
+        for name in names
+    }
+    actions, probability = learner.alternatives(batch, step, SAMPLED)
+    gradients, returns = [], []
+    for action in actions:  # [R] or [R, D]
+        gradients.append(flat(learner.score_gradients(batch, action, chosen)))
+        futures = [follow(players, batch, step, action, generator) for _ in range(FUTURES)]
+        returns.append(torch.stack(futures))
+    value = learner.state_value(batch)[everyone, step]
+    enumerated = players.envs.actions is not None
+    branches = Branches(
+        torch.stack(gradients), torch.stack(returns), probability, weight, enumerated
+    )
+    parts = branches.terms(value)
+    return {**{f"term_{name}": float(x) for name, x in parts.items()}, **totals}
+
+
+def flat(gradients: list[Tensor]) -> Tensor:
+    """Gradients [R, ...] of each parameter as vectors, [R, P]."""
+    return torch.cat([g.double().flatten(1) for g in gradients], 1)
+
+
+def total(gradients: Tensor, weight: Tensor) -> float:
+    """The trace of the covariance of [R, P] over rows, unbiased for weights that sum to 1."""
+    mean = (weight[:, None] * gradients).sum(0)
+    squares = (weight * (gradients - mean).square().sum(1)).sum()
+    return float(squares / (1 - weight.square().sum()))
+
+
+def follow(
+    players: Agents, batch: Batch, step: np.ndarray, action: np.ndarray, generator
+) -> Tensor:
+    """The discounted return from `step` on, [R], if `action` is taken there."""
+    envs, everyone = players.envs, np.arange(len(step))
+    script = batch.action.argmax(-1).numpy() if envs.actions else batch.action.numpy().copy()
+    script[everyone, step] = action
+    noise = draw_noise(envs.actions, envs.dimension, players.streams, envs.steps)
+    actor = Branched(
+        players.learner.actor(noise), envs, script, step, int(generator.integers(2**31))
+    )
+    seeds = players.seeds
+    again = collect(
+        envs,
+        players.learner.observer,
+        actor,
+        noise,
+        everyone,
+        1,
+        lambda row: episode_seed(seeds[row], 0),
+    )
+    same = torch.allclose(again.x[everyone, step], batch.x[everyone, step], atol=1e-5)
+    assert same, "the environment did not repeat an episode"
+    return discount(again.reward, again.last, players.config.gamma)[everyone, step]
+
+
+@dataclass
+class Branches:
+    """What followed each of several actions at R states.
+
+    gradient     d log pi(a|s), [A, R, P]
+    returns      of each action, future and state, [A, 2, R]
+    probability  of the actions, [A, R]; 1 / A where they were drawn from the policy
+    weight       of the states, [R], with the sum 1
+    enumerated   whether these are all actions; otherwise pairs of an action with itself are left
+                 out of products of means
+    """
+
+    gradient: Tensor
+    returns: Tensor
+    probability: Tensor
+    weight: Tensor
+    enumerated: bool
+
+    def terms(self, value: Tensor) -> dict[str, Tensor]:
+        """The terms for the baseline V(s) = value, [R], named as in TERMS."""
+        noise = 0.5 * (self.returns[:, 0] - self.returns[:, 1]).square()
+        norm = self.gradient.square().sum(-1)  # [A, R]
+        trajectory = self._mean((self.probability * norm * noise).sum(0))
+        action, state = self._action_and_state(self.returns - value)
+        exact, _ = self._action_and_state(self.returns - self._state_value())
+        return dict(zip(TERMS, (trajectory, action, state, exact), strict=True))
+
+    def _state_value(self) -> Tensor:
+        """E_a Q(s, a) from each future alone, [A, 2, R]; of the other actions if they are drawn."""
+        mean = (self.probability[:, None] * self.returns).sum(0)
+        if self.enumerated:
+            return mean.expand_as(self.returns)
+        actions = len(self.returns)
+        return (actions * mean - self.returns) / (actions - 1)
+
+    def _action_and_state(self, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        norm = self.gradient.square().sum(-1)
+        square = (self.probability * norm * advantage.prod(1)).sum(0)  # E_a |(Q - V) d log pi|^2
+        first, second = (
+            self.probability[..., None] * self.gradient * advantage[:, k, :, None] for k in (0, 1)
+        )
+        one, other = first.sum(0), second.sum(0)  # estimates of E_a (Q - V) d log pi, [R, P]
+        of_mean = (one * other).sum(-1)  # its square, [R]
+        if not self.enumerated:
+            actions, itself = len(advantage), (first * second).sum(-1).sum(0)
+            of_mean = (of_mean - itself) * actions / (actions - 1)
+        sums = [(self.weight[:, None] * x).sum(0) for x in (one, other)]
+        squares = self.weight.square()
+        diagonal = (squares * (one * other).sum(-1)).sum()
+        of_all = ((sums[0] * sums[1]).sum() - diagonal) / (1 - squares.sum())
+        return self._mean(square - of_mean), self._mean(of_mean) - of_all
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return (self.weight * x).sum()
