@@ -46,14 +46,38 @@ def fig(root, caught):
 
 
 @pytest.mark.parametrize(("name", "level"), [("a2c", 10.0), ("relax", 40.0)])
-def test_the_return_is_the_mean_over_seeds_as_far_as_all_have_gone(fig, name, level):
-    """At f frames seed s has level (s + 1) + f / 100, so the mean is 2 level + f / 100."""
+def test_the_return_is_the_interquartile_mean_over_seeds_as_far_as_all_have_gone(fig, name, level):
+    """At f frames seed s has level (s + 1) + f / 100: of three seeds no quarter is left out, and
+    1 of 27 samples of the bootstrap has the lowest seed alone, which is more than 2.5 %."""
     ax = panel(fig, "return of an episode")
     x, y = only(ax, name)
     assert x[-1] == 800
     np.testing.assert_allclose(y, 2 * level + x / 100)
     edges = sorted(line[1][-1] for line in lines(ax, name, 0.7))
-    np.testing.assert_allclose(edges, [1.5 * level + 8, 2.5 * level + 8])
+    np.testing.assert_allclose(edges, [level + 8, 3 * level + 8])
+
+
+def test_a_quarter_of_the_seeds_is_left_out_on_either_side():
+    values = np.array([[0.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 1000.0]])
+    low, high = rl_figures.interquartile_interval(values)
+    assert 5 < low[0] < 15 < high[0] < 300
+
+
+def test_the_share_of_solved_seeds_rises_where_a_seed_solves_the_task(fig):
+    ax = panel(fig, "share of seeds that have solved")
+    for name, wanted in (("a2c", {400: 1 / 3, 600: 2 / 3, 800: 1}), ("relax", {100: 1 / 3})):
+        x, y = only(ax, name)
+        assert x[-1] == 900
+        for step, share in wanted.items():
+            assert y[list(x).index(step)] == pytest.approx(share)
+    assert only(ax, "relax")[1][-1] == pytest.approx(2 / 3)  # one seed never does
+
+
+def test_the_ratio_is_that_of_the_means_up_to_each_length(fig):
+    """At the whole length 600 / 400; up to 300 steps 300 over the mean of 100, 200 and 300."""
+    x, y = only(panel(fig, "over the method's"), "relax")
+    assert (x[-1], y[-1]) == (900, pytest.approx(1.5))
+    assert np.interp(300, x, y) == pytest.approx(1.5, rel=0.03)
 
 
 def test_each_variance_is_the_estimator_s_own_in_its_own_training(fig):
@@ -94,8 +118,34 @@ def test_the_table_divides_the_baseline_s_frames_by_the_method_s(root):
     assert a2c["steps to solve ± se"].startswith("600 ±") and a2c[ratio] == "-"
     assert relax["steps to solve ± se"] == f"400 ± {error:.0f}"
     assert (a2c["seeds solved"], relax["seeds solved"]) == ("3 of 3", "2 of 3")
+    assert (a2c["collapsed"], relax["collapsed"]) == ("-", "-")  # without entropies
     value, low, high = (float(x) for x in re.findall(r"[\d.]+", relax[ratio]))
     assert low < 1.0 < value == 1.5 < high
     theirs = PAPER["table"]["cartpole"]
     assert relax["paper's ratio"] == f"{theirs['a2c'][0] / theirs['relax'][0]:.2f}"
     assert (a2c["episodes"], relax["episodes"]) == ("7 ± 0", "not all solved")
+
+
+def test_a_seed_that_is_deterministic_and_has_not_solved_the_task_has_collapsed(root):
+    """Seed 2 of RELAX has not solved it; the entropy of its last row counts."""
+    rows = [
+        (0.01, seed, 1, 100 * k, 0.5 - 0.1 * k * (seed > 0)) for seed in range(3) for k in range(6)
+    ]
+    write(root / "cartpole/relax.csv", ["lr", "seed", "return", "frames", "entropy"], rows)
+    rows = rl_tables.solve_table(Results(root.parents[1]), "quick")
+    (relax,) = (row for row in rows if row["estimator"] == "RELAX" and row["steps"] == "900")
+    assert relax["collapsed"] == "1"
+
+
+def test_the_terms_are_shares_and_the_gain_is_what_the_method_removes(root):
+    """Two policies at three points: shares of the sum, which is 100, and a gain of 20 %."""
+    head = ["seed", "term_trajectory", "term_action", "term_state", "term_action_with_exact_value"]
+    rows = [(seed, 20, 70, 10, 5, 50, 40) for seed in (0, 1) for _ in range(3)]
+    write(root / "cartpole-terms/a2c.csv", [*head, "total_a2c", "total_relax"], rows)
+    results = Results(root.parents[1])
+    shares = rl_tables.term_shares(results.table("rl/quick/cartpole-terms/a2c.csv"))
+    assert len(shares) == 3
+    found = {name: share.value for name, share in shares[0].items()}
+    assert found == pytest.approx(
+        {"trajectory": 20, "action": 70, "action, exact V": 5, "state": 10, "gain of RELAX": 20}
+    )

@@ -21,7 +21,7 @@ ONLY_IN = {
     "hydra": ("experiments/run/config.py", "experiments/*/__main__.py"),
     "omegaconf": ("experiments/run/config.py", "experiments/*/__main__.py"),
     "wandb": ("experiments/run/tracking.py",),
-    "gymnasium": ("experiments/rl/envs.py",),
+    "gymnasium": ("experiments/rl/envs.py", "experiments/rl/bandit.py"),
     "torchvision": ("experiments/vae/data.py", "scripts/*.py"),
 }
 # What a layer must not import: scripts -> experiments -> relax.

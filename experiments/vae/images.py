@@ -40,7 +40,7 @@ def split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: s
     dynamic = binarization == "dynamic"
     train = train if dynamic else binary_train
     side = round(train.shape[1] ** 0.5)
-    mean = train.mean(0, dtype=torch.float64)
+    mean = train.mean(0, dtype=torch.float64).to(train.dtype)
     return Images(name, train, valid, test, mean, side, dynamic)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.rl.results import RATES, restricted
 from experiments.run.statistics import best_setting
-from scripts.intervals import mean, ratio
+from scripts.intervals import Interval, mean, ratio
 from scripts.report.rl import LENGTHS, METHOD, faster, measured, pair_of
 from scripts.results import (
     NOT_RUN,
@@ -21,6 +21,7 @@ from scripts.runs import POLICIES, solved
 from scripts.style import TITLES, label
 
 DETERMINISTIC = 0.01  # nats of entropy per step
+POINTS = ("at the start", "in the middle", "at the end")  # of training
 METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 
 
@@ -68,31 +69,30 @@ def terms(results: Results, env: str) -> list[dict]:
     table = results.table(f"rl/paper/{env}-terms/a2c.csv")
     if table is None:
         return []
-    point = table.groupby("seed").cumcount()
-    names = ("at the start", "in the middle", "at the end")
     return [
-        {"policies": name, **terms_row(table[point == index])} for index, name in enumerate(names)
+        {"policies": name, **{key: f"{share.text(0)} %" for key, share in shares.items()}}
+        for name, shares in zip(POINTS, term_shares(table), strict=True)
     ]
 
 
-def terms_row(group: pd.DataFrame) -> dict[str, str]:
-    """Shares of the sum of the terms, and gains over A2C; means over policies."""
+def term_shares(table: pd.DataFrame) -> list[dict[str, Interval]]:
+    """At each point: the terms and the methods' gains in percent, means over policies."""
+    point = table.groupby("seed").cumcount()
+    return [shares_of(table[point == index]) for index in range(len(POINTS))]
+
+
+def shares_of(group: pd.DataFrame) -> dict[str, Interval]:
+    """Shares of the sum of the terms, and gains over A2C."""
     whole = group[["term_trajectory", "term_action", "term_state"]].sum(axis=1)
     shares = {
-        "trajectory": group["term_trajectory"],
-        "action": group["term_action"],
-        "action, exact V": group["term_action_with_exact_value"],
-        "state": group["term_state"],
+        "trajectory": group["term_trajectory"] / whole,
+        "action": group["term_action"] / whole,
+        "action, exact V": group["term_action_with_exact_value"] / whole,
+        "state": group["term_state"] / whole,
     }
-    cells = {name: percent(column / whole) for name, column in shares.items()}
     for method in (name for name in METHODS if f"total_{name}" in group):
-        gain = 1 - group[f"total_{method}"] / group["total_a2c"]
-        cells[f"gain of {label(method)}"] = percent(gain)
-    return cells
-
-
-def percent(shares: pd.Series) -> str:
-    return f"{mean(100 * shares.to_numpy()).text(0)} %"
+        shares[f"gain of {label(method)}"] = 1 - group[f"total_{method}"] / group["total_a2c"]
+    return {name: mean(100 * share.to_numpy()) for name, share in shares.items()}
 
 
 def grid(results: Results, env: str) -> list[dict]:
