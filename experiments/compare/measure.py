@@ -19,6 +19,8 @@ from torch import Tensor
 import relax as rx
 from experiments.compare.settings import Bench, Built, Setting
 
+SCALARS_LR = 0.03  # of eta, lambda, gamma and alpha, whatever the estimator
+
 
 class Measured(NamedTuple):
     """The gradients of one estimator on one problem."""
@@ -53,7 +55,9 @@ def fit(
     if not phi:
         return
     measured = bench.problem
-    optimiser = torch.optim.Adam(phi, setting.lr, betas=(0.9, 0.99))
+    scalars, weights = [p for p in phi if p.ndim == 0], [p for p in phi if p.ndim > 0]
+    groups = [{"params": scalars, "lr": SCALARS_LR}, {"params": weights, "lr": setting.lr}]
+    optimiser = torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, setting.steps)
     for _ in range(setting.steps):
         bench.problem = stream()
