@@ -50,7 +50,7 @@ lock: $(READY) ## 10 s | update requirements.txt from pyproject.toml to the newe
 	@{ \
 		echo "# Exact versions for Python 3.11 to 3.13 on every platform."; \
 		echo "# Written by 'make lock' from the bounds in pyproject.toml."; \
-		.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		.venv/bin/uv pip compile pyproject.toml --extra experiments --extra dev --universal --python-version 3.11 \
 			--upgrade --no-emit-index-url --no-header --no-annotate --quiet \
 		| sed -e "s/python_full_version < '3.14' and //" \
 			-e "s/ and python_full_version < '3.14'//" \
@@ -78,13 +78,13 @@ format: $(READY) ## 1 s | sort imports, apply ruff's fixes, format
 certify: $(READY) ## 3 min | test every estimator's claim: results/certificates.csv
 	$(PY) -m tests.certify $(ARGS)
 
-bench: $(READY) ## 2 to 5 min | time training steps against plain PyTorch code: results/bench
+bench: $(READY) ## 10 min | time training steps beside plain PyTorch and JAX: results/bench
 	$(PY) -m scripts.bench $(ARGS)
 
 gpu: $(READY) ## minutes, hours | run GPU tests, benchmark and long VAE runs (ARGS='--minutes 60')
 	$(PY) -m scripts.gpu $(ARGS)
 
-compare: $(READY) ## 1 h | bias, variance and time of every estimator: results/compare
+compare: $(READY) ## 15 min | bias, variance and time of every estimator: results/compare
 	$(PY) -m experiments.compare $(ARGS)
 	$(PY) -m scripts.compare_figures
 

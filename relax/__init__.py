@@ -26,10 +26,13 @@ from relax.distributions import (
 from relax.estimate import ESTIMATORS, Entry, Estimate, Result, estimator, weigh
 from relax.estimators.arm import arm
 from relax.estimators.arms import arms
+from relax.estimators.carms import carms
 from relax.estimators.concrete import concrete
+from relax.estimators.debiased_reinmax import debiased_reinmax
 from relax.estimators.disarm import disarm
 from relax.estimators.dlax import dlax
 from relax.estimators.double_cv import double_cv
+from relax.estimators.grpo import grpo
 from relax.estimators.lax import lax
 from relax.estimators.local_expectation import local_expectation
 from relax.estimators.measure_valued import measure_valued
@@ -37,7 +40,6 @@ from relax.estimators.muprop import muprop
 from relax.estimators.nvil import nvil
 from relax.estimators.pathwise import pathwise
 from relax.estimators.rao_gumbel import rao_gumbel
-from relax.estimators.rao_relax import rao_relax
 from relax.estimators.rebar import rebar
 from relax.estimators.reinforce import reinforce
 from relax.estimators.reinmax import reinmax
@@ -46,6 +48,7 @@ from relax.estimators.rloo import rloo
 from relax.estimators.rodeo import Stein, rodeo
 from relax.estimators.st_gumbel import st_gumbel
 from relax.estimators.straight_through import straight_through
+from relax.estimators.unbiased_reinmax import unbiased_reinmax
 from relax.estimators.unordered_set import unordered_set
 from relax.objectives import backward, gradients, variance_objective
 
@@ -70,7 +73,9 @@ __all__ = [
     "arms",
     "backward",
     "bias_test",
+    "carms",
     "concrete",
+    "debiased_reinmax",
     "disarm",
     "dlax",
     "double_cv",
@@ -78,6 +83,7 @@ __all__ = [
     "exact_gradient",
     "gradient_variance",
     "gradients",
+    "grpo",
     "lax",
     "local_expectation",
     "measure_valued",
@@ -85,7 +91,7 @@ __all__ = [
     "nvil",
     "pathwise",
     "rao_gumbel",
-    "rao_relax",
+    "unbiased_reinmax",
     "rebar",
     "reinforce",
     "reinmax",

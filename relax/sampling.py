@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from relax.distributions import Distribution, Draw, Noise, RandomSource, open_interval
-from relax.distributions.draw import INDEPENDENT, WITHOUT_REPLACEMENT
+from relax.distributions.draw import INDEPENDENT, STICKS, WITHOUT_REPLACEMENT
 
 ANTITHETIC = "antithetic pairs"
 COPULA = "a copula"
@@ -106,6 +106,32 @@ def dirichlet_copula(u: Tensor, theta: Tensor) -> Tensor:
     return open_interval(torch.where(theta < 0, 1 - c, c))
 
 
+def _sticks(dist: Distribution, noise: Noise, samples: int) -> Draw:
+    """Mutually antithetic choices of classes; a single one is refused by the scheme."""
+    if noise.u.ndim == len(dist.sample_shape):
+        return Draw(dist, noise)
+    return Draw(dist, noise, break_sticks(noise.u, dist.log_p.detach()), kind=STICKS)
+
+
+def sticks(log_p: Tensor) -> tuple[Tensor, Tensor]:
+    """The classes from the least likely upwards, and pi, each one's share of what is left.
+
+    pi is at most 1/2, except that the last class takes what is left: there it is not used.
+    """
+    log_p, order = log_p.sort(-1)
+    left = log_p.flip(-1).logcumsumexp(-1).flip(-1)
+    return order, (log_p - left).exp().clamp(max=0.5)
+
+
+def break_sticks(u: Tensor, log_p: Tensor) -> Tensor:
+    """One-hot choices, negatively dependent over K, from noise [K, *shape] (Dimitriev and Zhou)."""
+    order, pi = sticks(log_p)
+    taken = dirichlet_copula(u, torch.zeros_like(log_p)) < pi
+    taken[..., -1] = True
+    first = order.expand_as(u).gather(-1, taken.to(torch.uint8).argmax(-1, keepdim=True))
+    return (torch.arange(u.shape[-1], device=u.device) == first).to(u.dtype)
+
+
 def _one_for_all(dist: Distribution, samples: int, generator: RandomSource) -> Noise:
     return dist.noise(1, generator, coupled=True)
 
@@ -148,8 +174,10 @@ SCHEMES: dict[str, Scheme] = {
     "several independent": Scheme(INDEPENDENT, None, _plain, _independent),
     "independent with v": Scheme(INDEPENDENT, INDEPENDENT, _with_v, _independent, True, True),
     "antithetic": Scheme(ANTITHETIC, None, _one_per_pair, _antithetic),
+    "independent with v alone": Scheme(INDEPENDENT, INDEPENDENT, _with_v, _independent, True),
     "copula": Scheme(COPULA, None, _plain, _copula),
     "copula with v": Scheme(COPULA, INDEPENDENT, _with_v, _copula, True),
+    "antithetic sticks": Scheme(STICKS, None, _plain, _sticks),
     "without replacement": Scheme(WITHOUT_REPLACEMENT, None, _one_for_all, _without_replacement),
     "several z": Scheme(SEVERAL_Z, SEVERAL_Z, _conditional, _several_z, True),
     "three normals": Scheme(THREE_NORMALS, THREE_NORMALS, _three_normals, _normals, True),

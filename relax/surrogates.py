@@ -168,15 +168,25 @@ def functional(net: MLPSurrogate, params: dict[str, Tensor], x: Tensor | None = 
 
 
 class Scales(nn.Module):
-    """REBAR's learned eta and lambda > 0, one of each per replica, [R], or scalars."""
+    """Learned scalars of REBAR, eta and lambda > 0; one of each per replica, [R], or scalars.
 
-    def __init__(self, eta: float = 1.0, lambda_: float = 0.5, replicas: int = 0) -> None:
+    gamma: where to start a third one, for `unbiased_reinmax`; None leaves it out.
+    """
+
+    def __init__(
+        self,
+        eta: float = 1.0,
+        lambda_: float = 0.5,
+        replicas: int = 0,
+        gamma: float | None = None,
+    ) -> None:
         super().__init__()
         if not lambda_ > 0:
             raise ValueError(f"the temperature lambda must be above 0, got {lambda_}")
         lead = (replicas,) if replicas else ()
         self.eta = nn.Parameter(torch.full(lead, float(eta)))
         self.log_lambda = nn.Parameter(torch.full(lead, math.log(lambda_)))
+        self.gamma = None if gamma is None else nn.Parameter(torch.full(lead, float(gamma)))
 
     @property
     def lambda_(self) -> Tensor:

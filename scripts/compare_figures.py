@@ -1,7 +1,7 @@
 """The figures of the comparison: python -m scripts.compare_figures
 
-From results/compare/*.csv: figures/compare (variance against time) and figures/compare-curves
-(training at equal time).
+From results/compare/*.csv: figures/compare (variance against time) and figures/compare-lambda
+(variance of unbiased_reinmax against lambda).
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import Bbox
 
-from experiments.run.statistics import best_setting
 from scripts import style
 from scripts.report.estimators import MODELS, STAGES, comparison
-from scripts.results import Results, read
+from scripts.results import Results
 
 RESULTS = Path("results")
 NAMED = (  # the estimators whose points carry a label
     *("nvil", "rloo-2", "disarm-2", "arms-3", "double_cv-3", "rodeo-3", "rebar", "relax"),
-    *("rao_relax-1", "rao_relax-2", "rao_relax-3", "local_expectation", "concrete", "reinmax"),
+    *(
+        "unbiased_reinmax-1",
+        "unbiased_reinmax-2",
+        "unbiased_reinmax-3",
+        "local_expectation",
+        "concrete",
+        "reinmax",
+    ),
 )
-LEFT_OUT = (  # of the figure: far above the others, or steps towards another estimator
-    *("reinforce", "muprop", "several_z-2", "pairs_relax-2", "relax_context", "relax_averaged"),
-    *("rao_relax_context-1", "rao_relax_lambda-1", "rao_relax_lambda-2", "rao_relax_lambda-3"),
-    "concrete_direct",
-)
+LEFT_OUT = ("reinforce", "muprop")  # of the figure: far above the others
 HOLLOW = {"linestyle": "-", "mfc": "white"}
 
 
 @style.applied()
 def main() -> None:
-    figure(comparison(Results(RESULTS)))
-    if curves := sorted((RESULTS / "compare").glob("curves-*.csv")):
-        curves_figure(pd.concat(map(read, curves)))
+    results = Results(RESULTS)
+    figure(comparison(results))
+    if (table := results.table("compare/lambda.csv")) is not None:
+        lambda_figure(table)
 
 
 # ---- variance against time ----
@@ -145,37 +148,23 @@ def offsets(width: float, height: float) -> list[tuple[float, float]]:
     )
 
 
-# ---- training at equal time ----
+# ---- variance against lambda ----
 
 
-def curves_figure(rows: pd.DataFrame) -> None:
-    """-ELBO in training against time, every estimator at the better of its rates."""
-    models = rows["model"].unique()
-    fig, axes = plt.subplots(1, len(models), figsize=(style.WIDTH, 4.2), squeeze=False)
-    for ax, model in zip(axes[0], models, strict=True):
-        curves = best_rates(rows[rows["model"] == model])
-        for name, curve in curves.items():
-            line = "--" if name == "rao_relax-2" else "-"
-            ax.plot(curve, line, color=style.colour(name), linewidth=1.8)
-        ends = {name: curve.iloc[-1] for name, curve in curves.items()}
-        low = min(ends.values())
-        ax.set_ylim(low - 1, low + 30)
-        ends = dict(sorted(ends.items(), key=lambda item: item[1]))
-        texts = {name: f"{style.label(name)} {end:.1f}" for name, end in ends.items()}
-        style.end_labels(ax, ends, texts, gap=0.05)
-        ax.set(title=model, xlabel="seconds of CPU, phi included", ylabel="-ELBO in training")
-    style.save(fig, RESULTS / "figures" / "compare-curves")
-
-
-def best_rates(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """estimator -> -ELBO over seconds at the learning rate that ends lowest."""
-    best = {}
-    for name, runs in rows.groupby("estimator", sort=False):
-        curves = {
-            lr: run.set_index("seconds")["train"] for lr, run in runs.groupby("lr", sort=False)
-        }
-        best[name] = curves[best_setting({lr: curve.iloc[-1] for lr, curve in curves.items()})]
-    return best
+def lambda_figure(rows: pd.DataFrame) -> None:
+    """unbiased_reinmax's variance over that of leave-one-out, a line per function and stage."""
+    fig, axes = plt.subplots(1, 2, figsize=(style.WIDTH, 4.2), sharey=True)
+    looks = dict(zip(rows["problem"].unique(), style.OTHERS, strict=False))
+    for ax, stage in zip(axes, ("start", "late"), strict=True):
+        for name, run in rows[rows["stage"] == stage].groupby("problem", sort=False):
+            line = run.set_index("lambda")["over_rloo"]
+            ax.plot(line, "o-", color=looks[name], markersize=3, linewidth=1.6)
+        ax.axhline(1, color="#333333", linewidth=1, linestyle=(0, (4, 2)))
+        ax.set(xscale="log", yscale="log", title=stage, xlabel="lambda")
+    axes[0].set_ylabel("variance over that of leave-one-out")
+    entries = [(name.replace("_", " "), {"color": colour}) for name, colour in looks.items()]
+    style.legend(fig, entries)
+    style.save(fig, RESULTS / "figures" / "compare-lambda")
 
 
 if __name__ == "__main__":

@@ -78,3 +78,23 @@ def ratio(slow: np.ndarray, fast: np.ndarray, draws: int = 10_000) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(value, float(found.low), float(found.high), seeds)
+
+
+# ---- times until a task is solved; a seed that does not solve it is censored at its last step ----
+
+
+def censored(times: np.ndarray, solved: np.ndarray) -> stats.CensoredData:
+    """Times of the seeds that solved the task, and the last steps of those that did not."""
+    times, solved = np.asarray(times, float), np.asarray(solved, bool)
+    return stats.CensoredData(uncensored=times[solved], right=times[~solved])
+
+
+def log_rank(a: stats.CensoredData, b: stats.CensoredData) -> float:
+    """The p-value of the log-rank test for no difference between two groups of seeds."""
+    return float(stats.logrank(a, b).pvalue)
+
+
+def solved_by(times: stats.CensoredData) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and the share of seeds that have solved the task by then (Kaplan and Meier, 1958)."""
+    curve = stats.ecdf(times).cdf
+    return curve.quantiles, curve.probabilities

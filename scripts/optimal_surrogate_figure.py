@@ -14,6 +14,8 @@ import pandas as pd
 from scripts import style
 
 FINDING = "LAX's learned surrogate approaches the optimal one, which is not f"
+F = {"color": "#999999", "linestyle": "--"}
+OPTIMAL = {"color": "black", "linewidth": 1}
 
 
 def draw(folder: Path, figures: Path) -> Path:
@@ -31,18 +33,29 @@ def draw(folder: Path, figures: Path) -> Path:
         for ax, name in zip(axes[1, 1:], bits, strict=True):
             draw_bits(ax, variance[variance["f"] == name])
             ax.set_title(f"8 bits: {name}")
-        axes[0, 0].legend()
-        axes[1, 2].legend(loc="center")  # where no curve is
-        fig.suptitle(FINDING, fontsize=12, fontweight="bold", x=0.01, ha="left")
+        axes[1, 1].set_ylabel("variance")
+        style.legend(fig, entries())
+        style.finding(fig, FINDING)
         return style.save(fig, figures / "toy-optimal-surrogate")
+
+
+def entries() -> list[tuple[str, dict]]:
+    names = ("reinforce", "local_expectation", "relax")
+    return [
+        ("f", F),
+        ("optimal c*", OPTIMAL),
+        ("LAX's learned c: median", {"color": style.colour("lax"), "linewidth": 1.8}),
+        ("10-90 % of the seeds", {**style.BAND, "color": style.colour("lax")}),
+        *map(style.estimator_entry, names),
+    ]
 
 
 def draw_surrogates(ax: plt.Axes, table: pd.DataFrame) -> None:
     colour = style.colour("lax")
-    ax.plot(table["x"], table["value"], color="#999999", linestyle="--", label="f")
-    ax.plot(table["x"], table["optimal"], color="black", linewidth=1, label="optimal c*")
+    ax.plot(table["x"], table["value"], **F)
+    ax.plot(table["x"], table["optimal"], **OPTIMAL)
     ax.fill_between(table["x"], table["q10"], table["q90"], color=colour, alpha=0.25, linewidth=0)
-    ax.plot(table["x"], table["median"], color=colour, linewidth=1.8, label="learned c")
+    ax.plot(table["x"], table["median"], color=colour, linewidth=1.8)
     ax.set_xlabel("x")
 
 
@@ -63,9 +76,9 @@ def draw_bits(ax: plt.Axes, rows: pd.DataFrame) -> None:
     for name, group in rows.groupby("estimator"):
         median = group.groupby("step")["variance"].median()
         if len(median) > 1:
-            ax.plot(median.index, median, color=style.colour(name), label=style.label(name))
+            ax.plot(median.index, median, color=style.colour(name))
         else:
-            ax.axhline(median.item(), color=style.colour(name), label=style.label(name))
+            ax.axhline(median.item(), color=style.colour(name))
     logarithmic(ax)
     ax.set_ylim(bottom=0)
 

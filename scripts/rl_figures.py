@@ -11,11 +11,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from experiments.rl.results import restricted
 from experiments.run.errors import check
 from scripts import style
-from scripts.report.rl import LENGTHS
+from scripts.intervals import Interval, ratio, solved_by
+from scripts.report import rl_tables
+from scripts.report.rl import LENGTHS, times
 from scripts.results import Results, config, estimators, read
 from scripts.runs import POLICIES
 
@@ -46,32 +49,93 @@ def papers(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 def figure(root: Path, case: str, path: Path) -> Path:
     paper = Results()
-    measured = load(root / f"{case}-variance")
-    tables = papers(load(root / case))
-    fig, axes = plt.subplot_mosaic(
-        "AA;BC" if measured else "A", figsize=(style.WIDTH, 7.8 if measured else 4.6)
-    )
-    fig.suptitle(solve_times(root / case), fontsize=10.5)
+    measured, tables = load(root / f"{case}-variance"), papers(load(root / case))
+    shares = root / f"{case}-terms" / "a2c.csv"
+    rows = ["AA", "DE", *(["BC"] if measured else []), *(["FF"] if shares.exists() else [])]
+    fig, axes = plt.subplot_mosaic(";".join(rows), figsize=(style.WIDTH, 1.0 + 3.3 * len(rows)))
+    style.finding(fig, f"{style.TITLES[case]}, {solve_times(root / case)}")
     draw_return(axes["A"], tables, paper.paper_series(f"return {case}"), case)
+    solved = {name: t for name, t in load(root / case, "-solved").items() if name in POLICIES}
+    draw_solved(axes["D"], solved)
+    draw_ratio(axes["E"], solved)
     if measured:
         draw_training(axes["B"], measured, paper.paper_series(f"log_variance {case}"))
         draw_one_policy(axes["C"], measured)
+    if shares.exists():
+        draw_terms(axes["F"], rl_tables.term_shares(read(shares)))
     seeds = max(table["seed"].nunique() for table in tables.values())
     variance = " (variance: 1 seed)" if measured else ""
-    ours = f"ours: mean and quartiles of {seeds} seeds{variance}", style.OURS
-    style.legend(fig, [ours, style.paper_entry("the paper: mean of 5 seeds")])
+    entries = [(f"ours: interquartile mean of {seeds} seeds{variance}", style.OURS)]
+    entries += [("95 % interval (bootstrap)", style.BAND)]
+    entries += [style.paper_entry("the paper: mean of 5 seeds")]
+    if any("-" in name for name in tables):
+        entries.append(("other settings", {**style.OURS, "linestyle": style.line("relax-tag")}))
+    style.legend(fig, entries)
     return style.save(fig, path)
+
+
+def draw_solved(ax, solved: dict[str, pd.DataFrame]) -> None:
+    """The share of seeds that have solved the task by a number of steps."""
+    ends = {}
+    for name, table in solved.items():
+        steps, shares = solved_by(times(table))
+        end = table["frames"].min()
+        x, y = np.r_[0, steps[steps < end], end], np.r_[0, shares[steps < end]]
+        y = np.r_[y, y[-1]]
+        ax.step(x, y, where="post", linewidth=2, color=style.colour(name))
+        ends[name] = y[-1]
+    ax.set(title="share of seeds that have solved the task", xlabel="steps in the environment")
+    ax.set_ylim(0, 1.1)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(thousands)
+    style.end_labels(ax, ends)
+
+
+def draw_ratio(ax, solved: dict[str, pd.DataFrame]) -> None:
+    """A2C's mean steps until solved over each method's, against the length of the run."""
+    for name in (name for name in ("relax", "lax") if name in solved and "a2c" in solved):
+        end = min(solved[key]["frames"].min() for key in ("a2c", name))
+        lengths = np.linspace(0.1, 1, 19) * end
+        both = [restricted(solved[key]) for key in ("a2c", name)]
+        found = [
+            ratio(*(steps.clip(max=length) for steps in both), draws=1000) for length in lengths
+        ]
+        style.shade(ax, lengths, [r.low for r in found], [r.high for r in found], name)
+        ax.plot(lengths, [r.value for r in found], linewidth=2, color=style.colour(name))
+    ax.axhline(1, color="#333333", linewidth=0.8)
+    ax.set(title="A2C's mean steps until solved over the method's", xlabel="length of the run")
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(thousands)
+
+
+def draw_terms(ax, shares: list[dict[str, Interval]]) -> None:
+    """Where A2C's variance comes from, and what the method gains, at three policies."""
+    names = list(shares[0])
+    for index, point in enumerate(shares):
+        x = np.arange(len(names)) + 0.25 * (index - 1)
+        value = [point[name].value for name in names]
+        reach = [point[name].high - point[name].value for name in names]
+        grey = str(0.75 - 0.25 * index)
+        ax.bar(x, value, 0.23, yerr=reach, color=grey, label=rl_tables.POINTS[index])
+    ax.set_xticks(np.arange(len(names)), names)
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    ax.set_ylabel("% of the variance")
+    ax.set_title("Variance of A2C's gradient at one step: its terms, and what the method removes")
+    ax.set_ylim(-30, 115)
+    ax.legend(loc="upper right", ncols=3)
 
 
 def solve_times(case: Path) -> str:
     """The mean steps until solved; a seed that does not solve it counts with all its steps."""
     texts = []
-    for name, table in papers(load(case, "-solved")).items():
+    for name, table in load(case, "-solved").items():
+        if name not in POLICIES:
+            continue
         done, seeds = int((table["solved_frames"] >= 0).sum()), len(table)
         steps = thousands(float(f"{restricted(table).mean():.3g}")) if done else "not"
-        missed = "" if done == seeds else f" ({done} of {seeds} solve it)"
+        missed = "" if done == seeds else f" ({done} of {seeds} seeds)"
         texts.append(f"{style.label(name)} {steps}{missed}")
-    return f"Steps until solved, mean of seeds: {', '.join(texts)}"
+    return f"mean steps until solved: {', '.join(texts)}"
 
 
 def by_frames(table: pd.DataFrame, points: int = 100) -> pd.DataFrame:
@@ -88,20 +152,33 @@ def draw_return(ax, tables: dict[str, pd.DataFrame], paper: dict, case: str) -> 
     returns = {name: by_frames(table) for name, table in tables.items()}
     for name, values in returns.items():
         if name in POLICIES:  # the mean is enough for a run with a tag
-            low, high = np.quantile(values, [0.25, 0.75], axis=1)
-            style.shade(ax, values.index, low, high, name)
-        mean = values.mean(axis=1)
-        ax.plot(mean, linewidth=2, color=style.colour(name), linestyle=style.line(name))
+            style.shade(ax, values.index, *interquartile_interval(values.to_numpy()), name)
+        middle = stats.trim_mean(values, 0.25, axis=1)
+        look = {"color": style.colour(name), "linestyle": style.line(name)}
+        ax.plot(values.index, middle, linewidth=2, **look)
     for name, curve in paper.items():
         style.paper(ax, curve["x"], curve["y"], name)
     ax.axhline(goal, color="#333333", linewidth=0.8)
     ax.set_xlabel("steps in the environment")
     ax.set_ylabel("sum of rewards")
-    solved = f"line: solved, when 100 in a row average {goal:g}"
-    ax.set_title(f"{style.TITLES[case]}: return of an episode ({solved})")
+    ax.set_title(
+        f"return of an episode (solved: the last 100 average more than {goal:g}, the line)"
+    )
     ax.set_xlim(0, max(values.index[-1] for values in returns.values()))
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, {name: values[-5:].to_numpy().mean() for name, values in returns.items()})
+
+
+def interquartile_interval(values: np.ndarray, draws: int = 1000) -> np.ndarray:
+    """The 95 % interval of the interquartile mean over seeds by the bootstrap; values [N, seeds].
+
+    Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical
+    precipice".
+    """
+    rng, seeds = np.random.default_rng(0), values.shape[1]
+    chosen = rng.integers(seeds, size=(draws, seeds))
+    means = stats.trim_mean(values[:, chosen], 0.25, axis=2)
+    return np.quantile(means, [0.025, 0.975], axis=1)
 
 
 def draw_training(ax, measured: dict[str, pd.DataFrame], paper: dict) -> None:

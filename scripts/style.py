@@ -34,7 +34,7 @@ COLOURS = {
     "nvil": "#8C6D31",
     "concrete": "#56B4E9",
     "straight_through": "#999999",
-    "rao_relax": "#C2185B",
+    "unbiased_reinmax": "#C2185B",
     "double_cv": "#D08C00",  # the palette below would give it the colour of another method
     "reinmax": "#332288",
 }
@@ -52,7 +52,8 @@ LABELS = {
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
     "relax_published": "RELAX, as published",
-    "rao_relax": "rao_relax",
+    "unbiased_reinmax": "unbiased ReinMax",
+    "debiased_reinmax": "debiased ReinMax",
     "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
     "rebar_tucker": "REBAR, Tucker's relaxation",
     "relax_surrogate_only": "RELAX, surrogate of z only",
@@ -68,11 +69,11 @@ TITLES = {  # environments and data sets
     "pendulum": "InvertedPendulum",
 }
 OURS = {"color": "#555555", "linewidth": 2}
+BAND = {"color": "#555555", "linewidth": 7, "alpha": 0.25}
 PAPER = {"linestyle": (0, (4, 1.5)), "linewidth": 1.1}
 SETTINGS = {
     "font.size": 10.5,
     "axes.titlesize": 11,
-    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -156,16 +157,22 @@ def paper(ax, x, y, name: str, **line) -> None:
     ax.plot(x, y, **{**PAPER, "color": dark(name), **line})
 
 
-def spread(heights: list[float], gap: float) -> list[float]:
-    """The heights moved apart, so that labels of height `gap` do not overlap."""
+def finding(fig, text: str) -> None:
+    """What a figure shows, as its title."""
+    fig.suptitle(text, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+
+
+def spread(heights: list[float], gap: float, low: float, high: float) -> list[float]:
+    """The heights moved apart within [low, high], so that labels of height `gap` do not overlap."""
     order = np.argsort(heights)
-    placed = np.array(heights, dtype=float)[order]
+    placed = np.clip(np.array(heights, dtype=float)[order], low, high)
     for _ in range(200):
         overlap = np.maximum(gap - np.diff(placed), 0) / 2
         if overlap.max(initial=0) < 1e-3 * gap:
             break
         placed[:-1] -= overlap
         placed[1:] += overlap
+        placed = np.clip(placed, low, high)
     moved = np.empty_like(placed)
     moved[order] = placed
     return moved.tolist()
@@ -179,7 +186,7 @@ def end_labels(ax, ends: dict[str, float], texts: dict[str, str] | None = None, 
         texts: estimator -> text; the estimator's label where it is missing.
     """
     low, high = ax.get_ylim()
-    heights = spread([min(max(y, low), high) for y in ends.values()], gap * (high - low))
+    heights = spread(list(ends.values()), gap * (high - low), low, high)
     for name, y in zip(ends, heights, strict=True):
         ax.annotate(
             (texts or {}).get(name, label(name)),

@@ -18,6 +18,7 @@ from scripts.results import Results, estimators, number, read
 from scripts.runs import TOY, ToyRun
 
 WINDOW = 500  # steps that a point of the log-variance is averaged over, as in the paper
+OPTIMUM = {"color": "#333333", "linewidth": 0.8}
 
 
 @style.applied()
@@ -59,11 +60,11 @@ def curves_figure(case: Path, path: Path) -> Path:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
     seeds = max(run.seeds for run in runs.values())
-    entries = [(f"ours: median and 10-90 % of {seeds} seeds", style.OURS)]
+    entries = [(f"ours: median of {seeds} seeds", style.OURS), ("10-90 % of the seeds", style.BAND)]
     if loss or variance:
         entries.append(style.paper_entry("the paper: one run"))
-    style.legend(fig, entries)
-    fig.suptitle(counts(runs), fontsize=10.5)
+    style.legend(fig, [*entries, ("the optimum", OPTIMUM)])
+    style.finding(fig, counts(runs))
     return style.save(fig, path)
 
 
@@ -71,13 +72,12 @@ def counts(runs: dict[str, ToyRun]) -> str:
     """How many seeds of every estimator end on the better side of the coin."""
     several = {name: run for name, run in runs.items() if run.seeds > 1}
     texts = [
-        f"{style.label(name)} {run.on_better_side.sum()} of {run.seeds}"
+        f"{style.label(name)} {run.on_better_side.sum()}/{run.seeds}"
         for name, run in several.items()
     ]
-    steps = number(max(run.steps for run in runs.values()), 0)
     t = next(iter(runs.values())).t
-    side = "b = 0, θ < .5" if t < 0.5 else "b = 1, θ > .5"
-    return f"Seeds on the better side ({side}) after {steps} steps: {', '.join(texts)}"
+    better = "b = 0" if t < 0.5 else "b = 1"
+    return f"Seeds that end on the better side ({better}): {', '.join(texts)}"
 
 
 def draw_loss(ax, runs: dict[str, ToyRun], paper: dict, t: float) -> None:
@@ -90,8 +90,7 @@ def draw_loss(ax, runs: dict[str, ToyRun], paper: dict, t: float) -> None:
             style.paper(ax, curve["x"], curve["y"], name)
     best = min(t**2, (1 - t) ** 2)
     start = (t**2 + (1 - t) ** 2) / 2
-    ax.axhline(best, color="#333333", linewidth=0.8)
-    ax.annotate("optimum", (0.99, best), xycoords=("axes fraction", "data"), ha="right", va="top")
+    ax.axhline(best, **OPTIMUM)
     ax.set_ylim(best - 0.1 * (start - best), None)
     ax.set_title(f"Expected loss E[(b - {t:g})²]: lower is better")
     style.end_labels(ax, ends)
@@ -131,7 +130,7 @@ def relaxation_figure(case: Path, path: Path) -> Path:
         draw_hard(top, t)
         draw_surrogate(middle, table, step, "rebar")
         draw_surrogate(bottom, table, step, "relax")
-        bottom.axhline(((1 - t) ** 2 + t**2) / 2, color="black", linewidth=1, linestyle=":")
+        bottom.axhline(constant(t), color="black", linewidth=1, linestyle=":")
         bottom.set_xlabel("u, the noise behind z (b = 0 left of .5, b = 1 right of it)")
     for row, label in zip(axes, ("f(H(z))", "REBAR: f(σ(z/λ))", "RELAX: c(z)"), strict=True):
         row[0].set_ylabel(label)
@@ -139,21 +138,38 @@ def relaxation_figure(case: Path, path: Path) -> Path:
         row[0].set_ylim(low, high + 0.3 * (high - low))  # room for words
     for ax, name in zip(axes[1:, 0], ("rebar", "relax"), strict=True):
         if name in paper:
-            x, y = paper[name]["x"], paper[name]["y"]
-            style.paper(ax, x, y, name, linewidth=1.8, label="the paper")
-            ax.legend(loc="lower left")
+            style.paper(ax, paper[name]["x"], paper[name]["y"], name, linewidth=1.8)
     explain(axes)
+    entries = [("median", style.OURS), ("10-90 % of the seeds", style.BAND)]
+    entries += [("single seeds", {**style.OURS, "linewidth": 0.7})]
+    style.legend(fig, [*entries, style.paper_entry("the paper: one run")] if paper else entries)
+    style.finding(fig, distances(table, t))
     for ax in axes.flat:
         ax.axvspan(*((0, 0.5) if t < 0.5 else (0.5, 1)), color="#FFF3C4", alpha=0.6, zorder=0)
     return style.save(fig, path)
 
 
+def constant(t: float) -> float:
+    """f(1)(1 - theta) + f(0) theta at theta = .5, the surrogate that leaves no variance."""
+    return ((1 - t) ** 2 + t**2) / 2
+
+
+def distances(table: pd.DataFrame, t: float) -> str:
+    """How far the surrogates are in the end from the constant that leaves no variance."""
+    late = table[(table["step"] == table["step"].max()) & (table["curve"] == "median")]
+    away = (late["value"] - constant(t)).abs().groupby(late["estimator"]).max()
+    return (
+        f"RELAX's c comes within {away['relax']:.2g} of the optimal constant, "
+        f"REBAR's within {away['rebar']:.2g}"
+    )
+
+
 def explain(axes) -> None:
     """A sentence at the top of a panel about what it shows."""
-    words(axes[0, 0], "the truth: a step, and the shaded side is the better one")
+    words(axes[0, 0], "f is a step; the shaded side is the better one")
     words(axes[1, 0], "lowest between b = 0 and b = 1:\nit leads to neither side")
-    words(axes[1, 1], "λ and η are all that can change: still a valley")
-    words(axes[2, 0], "no shape of its own yet: the seeds (thin) disagree")
+    words(axes[1, 1], "only λ and η can change: still a valley")
+    words(axes[2, 0], "no common shape yet: the seeds disagree")
     words(axes[2, 1], "the dotted constant f(1)(1 - θ) + f(0)θ\nleaves no variance at all")
 
 
@@ -171,7 +187,8 @@ def draw_hard(ax, t: float) -> None:
     arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 2}
     ax.annotate("", (tip, middle), (tail, middle), arrowprops=arrow)
     better = 0 if zero < one else 1
-    ax.text((tip + tail) / 2, middle, f"f rewards b = {better}\n", ha="center", va="center")
+    above = middle + 0.06 * abs(one - zero)
+    ax.text((tip + tail) / 2, above, f"f rewards b = {better}", ha="center", va="bottom")
 
 
 def draw_surrogate(ax, table: pd.DataFrame, step: int, name: str) -> None:

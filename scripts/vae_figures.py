@@ -19,7 +19,7 @@ from scripts import style
 from scripts.report.vae import PAIR
 from scripts.report.vae_tables import RELAXED
 from scripts.results import Results, estimators, number, read
-from scripts.runs import VAE, VaeRun, best_run
+from scripts.runs import VAE, VaeRun, best_run, gap
 
 TITLE = {"fontsize": 10.5}
 METRICS = {
@@ -64,16 +64,32 @@ def curves_figure(case: Path, path: Path) -> Path:
     for ax, (metric, found) in zip(np.atleast_1d(axes), curves.items(), strict=True):
         ax.set_title(METRICS[metric])
         ax.set_xlabel("epoch")
-        draw_curves(ax, metric, found)
-        for name in PAIR:
-            if name in runs and f"{name} {metric}" in paper:
-                draw_paper(ax, paper[f"{name} {metric}"], name, last)
+        theirs = {n: paper[f"{n} {metric}"] for n in PAIR if n in runs and f"{n} {metric}" in paper}
+        draw_curves(ax, metric, found, {n: until(series, last) for n, series in theirs.items()})
     entries = [style.estimator_entry(name) for name in runs]
+    if any(run.seeds > 1 for run in runs.values()):
+        entries.append(("10-90 % of the seeds around their median", style.BAND))
+    shown = conclusion(runs)
     if any(min(series["x"]) <= last for series in paper.values()):
         entries.append(style.paper_entry("the paper: one run"))
-    style.legend(fig, entries, columnspacing=1.4)
-    fig.suptitle(f"{style.case_title(case.name)}, {settings(runs)}", **TITLE)
+    brackets = "; brackets: 95 % interval over seeds" if "[" in shown else ""
+    style.legend(fig, entries, columnspacing=1.4, title=settings(runs) + brackets)
+    style.finding(fig, f"{style.case_title(case.name)}: {shown}")
     return style.save(fig, path)
+
+
+def conclusion(runs: dict[str, VaeRun]) -> str:
+    """REBAR's training score minus RELAX's, or the lowest score where one of the two is missing."""
+    epoch, difference = gap(*(runs.get(name) for name in PAIR), "train")
+    if difference is not None:
+        return f"REBAR's training -ELBO minus RELAX's, epoch {epoch:g}: {difference.text(2)} nats"
+    ends = {
+        name: run.curve("valid").iloc[-1].mean()
+        for name, run in runs.items()
+        if name not in RELAXED
+    }
+    best = min(ends, key=ends.get)
+    return f"{style.label(best)} has the lowest validation -ELBO in the end, {ends[best]:.1f} nats"
 
 
 def curves_of(runs: dict[str, VaeRun], metric: str) -> dict[str, pd.DataFrame]:
@@ -86,27 +102,34 @@ def curves_of(runs: dict[str, VaeRun], metric: str) -> dict[str, pd.DataFrame]:
     return {name: curve for name, curve in curves.items() if len(curve)}
 
 
-def draw_curves(ax, metric: str, curves: dict[str, pd.DataFrame]) -> None:
+def draw_curves(ax, metric: str, curves: dict[str, pd.DataFrame], paper: dict) -> None:
+    """The paper's curves are in nats: there are none of the variance."""
     logarithmic, ends = metric.startswith("variance"), {}
+    last = max(curve.index.max() for curve in curves.values())
     for name, values in curves.items():
         marker = "." if len(values) < 8 else None
         values = np.log(values) if logarithmic else values
-        ends[name] = style.band(ax, values, name, linestyle=style.line(name), marker=marker)
+        end = style.band(ax, values, name, linestyle=style.line(name), marker=marker)
+        if name == style.base(name) and values.index.max() == last:
+            ends[name] = end
+    for name, series in paper.items():
+        style.paper(ax, series.index, series, name)
     if not logarithmic:
-        ax.set_ylim(*limits(curves))
+        ax.set_ylim(*limits([*curves.values(), *(series.to_frame() for series in paper.values())]))
     style.end_labels(ax, ends, {name: f"{end:.1f}" for name, end in ends.items()})
 
 
-def draw_paper(ax, series: dict, name: str, last: float) -> None:
+def until(series: dict, last: float) -> pd.Series:
     """The paper's curve as far as ours go."""
-    x, y = np.array(series["x"]), np.array(series["y"])
-    style.paper(ax, x[x <= last], y[x <= last], name)
+    curve = pd.Series(series["y"], index=series["x"])
+    return curve[curve.index <= last]
 
 
-def limits(curves: dict[str, pd.DataFrame]) -> tuple[float, float]:
+def limits(curves: list[pd.DataFrame]) -> tuple[float, float]:
     """The y axis without the first steep epochs, which would hide the differences later."""
-    late = [curve[curve.index >= min(curve.index.max() / 5, 10)] for curve in curves.values()]
-    low = min(curve.min().min() for curve in curves.values())
+    curves = [curve for curve in curves if len(curve)]
+    late = [curve[curve.index >= min(curve.index.max() / 5, 10)] for curve in curves]
+    low = min(curve.min().min() for curve in curves)
     high = max(max(curve.max().max() for curve in late), low)
     return low - 0.06 * (high - low), high + 0.03 * (high - low)
 
@@ -150,10 +173,12 @@ def terms_figure(case: Path, path: Path) -> Path:
         ax.set_xlim(-3, 3)
     axes[0].set_ylabel("density")
     axes[0].set_yscale("log")
-    unit = "unit: the standard deviation of the first"
     draws = number(counts["total"].sum(), 0)
-    title = f"{style.case_title(case.name)}: one coordinate of the gradient, {draws} draws"
-    fig.suptitle(f"{title}; {unit}", **TITLE)
+    unit = "horizontal unit: the standard deviation of the first term"
+    fig.supxlabel(f"one coordinate of the gradient, {draws} draws; {unit}", **TITLE)
+    fell = log_variance["reinforce_f"] - log_variance["total"]
+    title = f"ln Var falls by {fell:.1f} from the score term to the estimate"
+    style.finding(fig, f"{style.case_title(case.name)}: {title}")
     return style.save(fig, path)
 
 

@@ -74,7 +74,16 @@ IDENTITIES = {  # tests that state an exact identity, and whom it is about
     "test_local_expectation_of_one_coordinate_is_exact": ("local_expectation",),
     "test_unordered_set_of_all_classes_is_exact": ("unordered_set",),
     "test_measure_valued_derivatives_are_unbiased": ("measure_valued",),
-    "test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out": ("rao_relax", "relax"),
+    "test_unbiased_reinmax_is_coupled_relax_with_its_noise_given_b_taken_out": (
+        "unbiased_reinmax",
+        "relax",
+    ),
+    "test_debiased_reinmax_is_reinmax_for_a_linear_f": ("debiased_reinmax", "reinmax"),
+    "test_reinmax_is_leave_one_out_within_a_coordinate_for_the_tangent": (
+        *("debiased_reinmax", "reinmax"),
+    ),
+    "test_carms_with_two_classes_is_arms": ("carms", "arms"),
+    "test_grpo_is_leave_one_out_divided_by_the_spread": ("grpo", "rloo"),
 }
 
 

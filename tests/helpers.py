@@ -85,12 +85,14 @@ def own_arguments(name: str, dist: Distribution) -> list[dict]:
         "arms": [{"samples": 2}, {"samples": 4}],
         "double_cv": [{"alpha": -0.8, "samples": 3}],
         "rodeo": [{"stein": smooth_stein, "samples": 3}],
-        "rao_relax": [
+        "unbiased_reinmax": [
             {"eta": 0.7, "lambda_": 0.3, "gamma": 0.6},
             {"c": smooth_surrogate(dist), "lambda_": 0.2},
             {"eta": 1.3, "lambda_": 0.4, "samples": 2},
             {"samples": 3},
         ],
+        "debiased_reinmax": [{}, {"gamma": 0.6}],
+        "carms": [{"samples": 2}, {}],
         "unordered_set": [{}, {"samples": 3}] if dist.event_ndim == 1 else [],
     }
     settings = own.get(name, [{}])

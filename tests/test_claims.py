@@ -29,6 +29,18 @@ def test_the_verdict_of_a_cell(ours, full, verdict):
         assert Cell("here", "-2", turned, below=-1.0, full=full).verdict == verdict
 
 
+def test_another_test_decides_in_the_place_of_the_interval():
+    wide, narrow = Interval(1.2, 0.5, 3.0, 9), Interval(0.9, 0.8, 0.95, 9)
+    for ours, differs, verdict in (
+        (wide, True, "reproduced"),
+        (wide, False, "inconclusive"),
+        (narrow, True, "contradicted"),
+        (narrow, False, "inconclusive"),
+        (Interval(1.2, 1.1, 1.3, 2), True, "inconclusive"),  # too few seeds
+    ):
+        assert Cell("here", "2", ours, above=1.0, differs=differs).verdict == verdict
+
+
 def test_the_verdict_of_a_claim():
     good = Cell("a", "2", Interval(2.0, 1.5, 2.5, 5), above=1.0)
     short = Cell("a, short", "", Interval(2.0, 1.5, 2.5, 5), above=1.0, full=False)

@@ -159,7 +159,7 @@ def a_constant(z):
 
 
 @pytest.mark.parametrize("c", [by_numpy, without_grad, attached_to_phi_only, of_hard_z, a_constant])
-@pytest.mark.parametrize("name", ["relax", "coupled", "dlax", "lax", "rao_relax"])
+@pytest.mark.parametrize("name", ["relax", "coupled", "dlax", "lax", "unbiased_reinmax"])
 def test_a_surrogate_without_z_is_refused(name, c):
     """A2."""
     if name == "lax":

@@ -49,7 +49,7 @@ class ThreeStates(rx.Discrete):
 def test_a_distribution_from_outside(float64):
     dist = ThreeStates(torch.tensor([0.4, -0.9]))
     names = {name for name, entry in rx.ESTIMATORS.items() if entry.accepts(dist)}
-    assert names == {"reinforce", "nvil", "rloo", "relax"}
+    assert names == {"reinforce", "nvil", "rloo", "grpo", "relax"}
     c = rx.surrogates.mlp(2, zero_scale=False).double()
     for estimator, own in ((rx.reinforce, {}), (rx.rloo, {}), (rx.relax, {"c": c})):
         generator = torch.Generator().manual_seed(0)

@@ -72,12 +72,12 @@ def test_the_ratio_in_the_title_is_that_of_the_variances(fig):
 def test_seeds_on_the_better_side_are_counted(fig, case):
     """theta is .3, .35, .4, .45 and .5: b = 0 is better, and four are below one half."""
     assert "b = 0" in fig.get_suptitle()
-    assert "RELAX 4 of 5" in fig.get_suptitle()
+    assert "RELAX 4/5" in fig.get_suptitle()
     runs = toy_figures.load(case)
     for run in runs.values():
         run.t = 0.6
     other = toy_figures.counts(runs)
-    assert "b = 1" in other and "RELAX 0 of 5" in other
+    assert "b = 1" in other and "RELAX 0/5" in other
 
 
 @pytest.mark.parametrize(("t", "worst"), [(0.3, 0.49), (0.7, 0.49)])

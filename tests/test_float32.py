@@ -11,9 +11,9 @@ from tests.helpers import Case, cases
 
 # At |logit| = 12 the rarer outcome holds 103 of the 2^24 numbers that the noise can take, so that
 # its probability is off by up to 1 %. Where f and c are multiplied by different scores (dlax), or c
-# has little to do with f (rao_relax with the tests' c), more of it remains in the gradient.
+# has little to do with f (unbiased_reinmax with the tests' c), more of it remains in the gradient.
 LIMITS = {8.0: 1e-3, 12.0: 2e-2}
-EXCEPTIONS = {("dlax", 0, 12.0): 5e-2, ("rao_relax", 1, 12.0): 4e-2}
+EXCEPTIONS = {("dlax", 0, 12.0): 5e-2, ("unbiased_reinmax", 1, 12.0): 4e-2}
 UNBIASED = cases("bernoulli", unbiased=True)
 
 
@@ -27,9 +27,11 @@ def test_the_relative_bias_in_float32_is_small(case, logit):
 
 
 @pytest.mark.slow
-def test_two_samples_of_rao_relax_in_float32():
+def test_two_samples_of_unbiased_reinmax_in_float32():
     for logit, limit in LIMITS.items():
-        assert largest_relative_bias(Case("rao_relax", "bernoulli", 2), logit, axes=3) < limit
+        assert (
+            largest_relative_bias(Case("unbiased_reinmax", "bernoulli", 2), logit, axes=3) < limit
+        )
 
 
 def test_most_estimators_are_covered():
@@ -39,13 +41,13 @@ def test_most_estimators_are_covered():
 
 
 @pytest.mark.parametrize(("logit", "limit"), [(10.0, 2e-5), (12.0, 1e-3), (14.0, 4e-2)])
-def test_the_tails_of_rao_relax_in_float32(logit, limit):
+def test_the_tails_of_unbiased_reinmax_in_float32(logit, limit):
     """A14: the mean of w over the numbers of v was off by 1.2, 8 and 31 %; f = b, so c' = 1."""
     v, weight = second(1)
     u = torch.full((len(v), 1), 0.5)
     draw = rx.Draw(rx.Bernoulli(torch.full((len(v), 1), logit)), rx.Noise(u, v[:, None]))
     by_v, in_closed_form = (
-        weight @ rx.rao_relax(lambda b: b.sum(-1), draw, gamma=gamma).grad[:, 0].double()
+        weight @ rx.unbiased_reinmax(lambda b: b.sum(-1), draw, gamma=gamma).grad[:, 0].double()
         for gamma in (0.0, 1.0)
     )
     assert abs(float(by_v / in_closed_form) - 1) < limit

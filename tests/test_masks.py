@@ -74,7 +74,9 @@ def test_logits_that_are_no_mask_are_refused():
 
 
 @pytest.mark.parametrize("lambda_", [0.0, -0.5, torch.tensor(0.0), torch.tensor(-1.0)])
-@pytest.mark.parametrize("name", ["rebar", "concrete", "st_gumbel", "rao_gumbel", "rao_relax"])
+@pytest.mark.parametrize(
+    "name", ["rebar", "concrete", "st_gumbel", "rao_gumbel", "unbiased_reinmax"]
+)
 def test_a_temperature_must_be_positive(name, lambda_):
     """A11."""
     with pytest.raises(ValueError, match="above 0"):
@@ -87,11 +89,11 @@ def test_an_empty_batch_is_refused():
         rx.backward(rx.reinforce(quadratic, rx.Bernoulli(theta)))
 
 
-def test_rao_relax_refuses_an_f_that_is_not_finite_between_the_outcomes():
+def test_unbiased_reinmax_refuses_an_f_that_is_not_finite_between_the_outcomes():
     """A15: what can be seen; a jump between the outcomes cannot, and the docstring says so."""
     dist = rx.Bernoulli(torch.zeros(200, 3))
     with pytest.raises(ValueError, match="not finite between"):
-        rx.rao_relax(lambda b: b.sqrt().sum(-1), dist)
+        rx.unbiased_reinmax(lambda b: b.sqrt().sum(-1), dist)
     with pytest.raises(ValueError, match="is NaN"):
-        rx.rao_relax(lambda b: (b - 2).log().sum(-1) * 0 + 1, dist)
-    assert "silent bias" in rx.rao_relax.__doc__
+        rx.unbiased_reinmax(lambda b: (b - 2).log().sum(-1) * 0 + 1, dist)
+    assert "silent bias" in rx.unbiased_reinmax.__doc__

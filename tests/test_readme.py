@@ -1,4 +1,4 @@
-"""The snippets of the README run as they stand."""
+"""The snippets of README.md and docs/*.md run as they stand."""
 
 import os
 import re
@@ -13,21 +13,32 @@ import torch
 
 import relax as rx
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+EXTENDING = ROOT / "docs/extending.md"
+PAGES = [README, *sorted(ROOT.glob("docs/*.md"))]
 
 
-def snippets() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-def test_the_readme_has_snippets():
-    assert len(snippets()) >= 2
+def snippets(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+WITH_SNIPPETS = [page for page in PAGES if snippets(page)]
+
+
+def test_the_pages_have_snippets():
+    assert {"README.md", "docs/recipes.md", "docs/extending.md"} <= set(map(name, WITH_SNIPPETS))
 
 
 @torch._dynamo.config.patch(trace_autograd_ops=False)  # the snippet that needs it sets it
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_snippets_run_in_order(backend, monkeypatch):
-    """One after the other in one namespace, as a reader would type them.
+@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name)
+def test_snippets_run_in_order(page, backend, monkeypatch):
+    """A page's snippets one after the other in one namespace, as a reader would type them.
 
     torch.compile takes a minute to generate code; the eager backend traces the same single graph.
     """
@@ -37,38 +48,45 @@ def test_snippets_run_in_order(backend, monkeypatch):
     namespace: dict = {}
     before = dict(rx.ESTIMATORS)
     try:
-        for number, code in enumerate(snippets()):
+        for number, code in enumerate(snippets(page)):
             try:
-                exec(compile(code, f"README snippet {number}", "exec"), namespace)
+                exec(compile(code, f"{name(page)}, snippet {number}", "exec"), namespace)
             except Exception as error:
-                pytest.fail(f"snippet {number} of the README: {error!r}\n{code}")
+                pytest.fail(f"snippet {number} of {name(page)}: {error!r}\n{code}")
     finally:
-        for name in rx.ESTIMATORS.keys() - before.keys():
-            del rx.ESTIMATORS[name]
+        for added in rx.ESTIMATORS.keys() - before.keys():
+            del rx.ESTIMATORS[added]
         gymnasium.registry.pop("Corridor-v0", None)
 
 
 def test_the_first_snippet_needs_torch_alone():
-    imported = re.findall(r"^(?:import|from) (\w+)", snippets()[0], re.MULTILINE)
+    imported = re.findall(r"^(?:import|from) (\w+)", snippets(README)[0], re.MULTILINE)
     assert imported == ["torch", "relax"]
 
 
-def test_links_lead_somewhere():
-    """Every relative link and picture of the README is in the tree."""
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
-    missing = [x for x in links if "://" not in x and not (README.parent / x).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    """Every relative link and picture of a page is in the tree."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
     assert not missing
 
 
-def test_the_environment_of_the_readme_trains(tmp_path, run_dirs):
+def test_the_readme_links_to_every_page_of_docs():
+    links = set(re.findall(r"\]\(([^)#]+)\)", README.read_text()))
+    assert {name(page) for page in PAGES if page != README} <= links
+
+
+def test_the_documented_environment_trains(tmp_path, run_dirs):
     """Its class as a file, and the command below it, only shorter."""
-    code = next(code for code in snippets() if "gymnasium.register" in code)
+    code = next(code for code in snippets(EXTENDING) if "gymnasium.register" in code)
     (tmp_path / "corridor.py").write_text(code)
-    command = re.search(r"python -m (experiments\.rl .*corridor:.*)", README.read_text())[1]
+    command = re.search(r"python -m (experiments\.rl .*corridor:.*)", EXTENDING.read_text())[1]
     command = re.sub(r"frames=\d+", "frames=400 seeds=1 estimator=[relax]", command)
     answer = subprocess.run(
         [sys.executable, "-m", *command.split(), *run_dirs],
-        cwd=README.parent,
+        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path), "WANDB_MODE": "disabled"},
         capture_output=True,
         text=True,

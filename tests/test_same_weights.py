@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.compare import same_weights
-from experiments.compare.problems import Layer
+from experiments.compare.layers import Layer
 from experiments.compare.settings import Bench
 from experiments.vae import data
 from scripts import vae_figures
@@ -43,7 +43,7 @@ def test_all_estimators_are_measured_and_drawn(few, tmp_path, monkeypatch):
     found = table.set_index("estimator")
     assert found.loc["rebar", "variance_logits"] < found.loc["reinforce", "variance_logits"]
     assert (found["variance_weights"] > 0).all()
-    same_weights.write(table, "variance.csv")
+    same_weights.write(table, few / "variance.csv")
     assert [*pd.read_csv(few / "variance.csv")] == [
         *("estimator", "variance_logits", "variance_weights", "seconds", "device")
     ]

@@ -14,8 +14,29 @@ from tests.tracked import rows_of, wandb_runs
 
 KEYS = ("step", "seed", "lr", "scale")
 OFFLINE = ("tracking.mode=offline", "save_every=30")
-OVERRIDES = {"toy": ("estimator=[rebar,relax,exact]",), "vae": ("epochs=2",), "rl": ()}
-OVERRIDES["permutations"] = ("estimator=[rebar,relax,exact]", "n=5")
+OVERRIDES = {
+    "toy": ("estimator=[rebar,relax,exact]",),
+    "vae": ("epochs=2", "pictures=true"),
+    "rl": (),
+    "permutations": ("estimator=[rebar,relax,exact]", "n=5"),
+}
+GROUPS = {
+    "toy": "toy-smoke-t0.499",
+    "vae": "vae-smoke-digits-linear1",
+    "rl": "rl-smoke-cartpole",
+    "permutations": "permutations-smoke-matching-n5",
+}
+JOB_TYPES = {  # by the names of the runs
+    "toy": {f"toy-t0.499-{name}": name for name in ("rebar", "relax", "exact")},
+    "vae": {"vae-digits-linear1-relax-lr5e-4-s0": "relax"},
+    "rl": {f"rl-cartpole-relax-lr0.01-scale1-s{seed}": "relax" for seed in (100, 101)},
+    "permutations": {
+        f"permutations-matching-n5-{name}": name for name in ("rebar", "relax", "exact")
+    },
+}
+PICTURES = {"vae": {"reconstructions", "samples"}}
+WITHOUT_HISTOGRAM = {"exact"}  # one gradient, the same in every draw
+NOT_MIRRORED = {"step", "seconds", "device"}  # what the run folder adds to a summary
 
 
 @pytest.fixture(scope="module", params=OVERRIDES)
@@ -97,6 +118,54 @@ def test_wandb_holds_the_histograms_of_gradients(finished, mirrored):
     rows = [row for run in mirrored for row in rows_of(run)]
     shown = [row["step"] for row in rows if any(key.startswith("gradient") for key in row)]
     assert kept and sorted(shown) == sorted(kept)
+
+
+def folder_of(finished: Path, run: dict) -> Path:
+    """The run folder that a W&B run mirrors."""
+    (folder,) = finished.glob(f"runs/*/*/*/{run['config']['update']['estimator']}")
+    return folder
+
+
+def test_wandb_groups_and_names_the_runs_as_documented(finished, mirrored):
+    """docs/dashboards.md: a group is a figure, the job type is the estimator."""
+    assert {run["run_group"] for run in mirrored} == {GROUPS[finished.name]}
+    found = {run["display_name"]: run["job_type"] for run in mirrored}
+    assert found == JOB_TYPES[finished.name]
+    assert {run["project"] for run in mirrored} == {"relax"}
+
+
+def test_wandb_holds_the_configuration(finished, mirrored):
+    for run in mirrored:
+        held = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
+        assert held == json.loads((folder_of(finished, run) / "config.json").read_text())
+
+
+def test_wandb_holds_the_summaries(finished, mirrored):
+    """Every number of summary.json; of a list, that of the run's own seed."""
+    for run in mirrored:
+        ours = json.loads((folder_of(finished, run) / "summary.json").read_text())
+        compared = ours.keys() - NOT_MIRRORED
+        assert len(compared) >= 5
+        for key in compared:
+            value = ours[key]
+            if isinstance(value, list):
+                value = value[ours["seed"].index(run["summary"]["seed"])]
+            assert run["summary"][key] == value, key
+
+
+def test_wandb_holds_pictures_and_histograms_of_every_run(finished, mirrored):
+    """What the panels of docs/dashboards.md show besides curves; the picture files exist."""
+    for run in mirrored:
+        shown: dict[str, set[str]] = {"image-file": set(), "histogram": set()}
+        for row in rows_of(run):
+            for key in row:
+                if key.endswith("._type"):
+                    shown[row[key]].add(key.removesuffix("._type"))
+                if key.endswith(".path"):
+                    assert (run["place"] / "files" / row[key]).stat().st_size > 100
+        assert shown["image-file"] == PICTURES.get(finished.name, set())
+        expected = set() if run["job_type"] in WITHOUT_HISTOGRAM else {"gradient"}
+        assert shown["histogram"] == expected
 
 
 def test_the_same_numbers_in_another_time_change_no_result(finished):

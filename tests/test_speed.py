@@ -1,4 +1,4 @@
-"""Speed never changes a number: packed optimisers, compiled steps, CUDA graphs, the benchmark."""
+"""Speed never changes a number: packed optimisers, compiled steps, CUDA graphs."""
 
 import os
 import subprocess
@@ -17,10 +17,7 @@ from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.train import Run as VaeRun
 from relax import replicas
-from scripts.bench import cases, reference
-from scripts.bench.floors import floors
-from scripts.bench.measure import Row
-from scripts.bench.timing import Group
+from scripts.bench import cases
 from tests import policies
 
 ROOT = Path(__file__).parents[1]
@@ -230,59 +227,3 @@ def test_a_step_adds_to_what_a_leaf_has_already():
     twice, logits.grad = logits.grad, None
     rx.backward(rx.reinforce(draw.b.sum(-1), draw))
     torch.testing.assert_close(twice, 2 * logits.grad)
-
-
-def test_the_plain_code_of_the_benchmark_estimates_the_same_gradient(float64):
-    torch.manual_seed(0)
-    logits = torch.tensor([0.3, -1.0]).expand(200_000, 2).clone().requires_grad_()
-    net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
-
-    def f(b):
-        return (b - 0.45).square().sum(-1) + b.prod(-1)
-
-    b, z, z_tilde = reference.draw(logits)
-    grad = reference.relax(f(b), lambda z: net(z).squeeze(-1), logits, b, z, z_tilde)
-    exact = rx.exact_gradient(f, rx.Bernoulli(logits[0]))
-    error = grad.std(0) / len(grad) ** 0.5
-    assert ((grad.mean(0) - exact).abs() < 5 * error).all()
-
-
-@pytest.mark.parametrize("model", ["linear1", "linear2", "nonlinear"])
-@pytest.mark.parametrize("estimator", ["rebar", "relax"])
-def test_the_plain_vae_of_the_benchmark_trains(model, estimator):
-    torch.manual_seed(0)
-    x = (torch.rand(20, 16) < 0.2).float()
-    net = reference.VAE(model, estimator, x.mean(0), latents=8)
-    before = [p.clone() for p in net.parameters()]
-    for _ in range(20):
-        net.step(x)
-    assert all(p.isfinite().all() for p in net.parameters())
-    assert not any(torch.equal(p, q) for p, q in zip(before, net.parameters(), strict=True))
-
-
-def test_times_are_compared_in_turns():
-    x = torch.zeros(200, 200)
-
-    def once():
-        return x @ x
-
-    def five_times():
-        return [x @ x for _ in range(5)]
-
-    group = Group({"one": once, "five": five_times}, torch.device("cpu"), turns=5, seconds=0.01)
-    assert 2 < group.ratio("five", "one") < 12 and group.ms("one") > 0
-
-
-def test_a_missed_share_of_the_roofline_shows_where_the_time_goes():
-    wanted = {"case": "linear1", "variant": "compiled", "batch": 24}
-    rows = [Row("vae", estimator="rebar", roofline=0.4, **wanted)]
-    for case, ms in (("matrix products", 3.0), ("Adam", 1.0)):
-        rows.append(Row("vae-profile", estimator="rebar", ms=ms, **{**wanted, "case": case}))
-    (missed,) = [floor for floor in floors(rows) if floor.verdict == "MISSED"]
-    assert missed.explanation == "rebar: matrix products 75%; Adam 25%"
-    rows[0].roofline = 0.9
-    assert not any(floor.explanation for floor in floors(rows))
-
-
-def test_a_floor_without_rows_is_not_measured():
-    assert {floor.verdict for floor in floors([])} == {"not measured"}

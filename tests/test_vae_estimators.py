@@ -65,9 +65,9 @@ def test_muprop_passes_means_on_to_the_layers_above(float64):
 
 
 @pytest.mark.parametrize("model", ["linear1", "linear2"])
-def test_rao_relax_leaves_out_the_derivative_of_log_q_at_its_own_bits(float64, model):
+def test_unbiased_reinmax_leaves_out_the_derivative_of_log_q_at_its_own_bits(float64, model):
     """Nothing reaches the encoder through f's value but what the estimate sends there."""
-    method, x = make(model, "rao_relax"), batch()
+    method, x = make(model, "unbiased_reinmax"), batch()
     noise = method.noise(BATCH, stream(2))
     value = method.estimates(x, noise)[0].value
     encoder = list(method.vae.encoder.parameters())

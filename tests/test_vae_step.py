@@ -36,7 +36,9 @@ def test_compiled_step_equals_the_eager_one(float64):
         torch.testing.assert_close(compiled, eager, atol=1e-11, rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "nvil", "muprop", "rebar", "relax", "rao_relax"])
+@pytest.mark.parametrize(
+    "name", ["reinforce", "nvil", "muprop", "rebar", "relax", "unbiased_reinmax"]
+)
 def test_decoder_gets_the_plain_gradient_of_mean_f_exactly_once(float64, name):
     method, x = make("linear2", name), batch()
     noise = method.noise(BATCH, stream(2))

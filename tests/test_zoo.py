@@ -1,6 +1,5 @@
 """What each later estimator is, beside unbiased or not: the identities that its paper claims."""
 
-import math
 import sys
 from functools import partial
 
@@ -19,7 +18,6 @@ from tests.helpers import (
     wavy,
     without_checks,
 )
-from tests.quadrature import gauss_legendre
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -129,36 +127,7 @@ def test_measure_valued_derivatives_are_unbiased():
         assert test.max_z < 5
 
 
-@pytest.mark.parametrize("logit", LOGITS)
-def test_rao_relax_is_coupled_relax_with_its_noise_given_b_taken_out(logit):
-    """The same sample with gamma = 0, the same mean given b with any; no noise for a linear f."""
-    p, lambda_, eta = 1 / (1 + math.exp(-logit)), 0.4, 0.7
-
-    def h(z):  # 1 - v = P(beyond z | b), beyond as seen from the threshold
-        p_b = torch.where(z > 0, p, 1 - p)
-        s = torch.where(z > 0, 1.0, -1.0)
-        beyond = torch.sigmoid(s * (logit - z)) / p_b
-        return (s + 1 - s * beyond ** (1 / (lambda_ * (1 - p_b)))) / 2
-
-    for low, high in ((0.0, 1 - p), (1 - p, 1.0)):
-        u, w = gauss_legendre([low, high])
-        dist = rx.Bernoulli(torch.full((len(u), 1), logit))
-        v = (u - low) / (high - low) if low else 1 - u / high
-        draw = rx.Draw(dist, rx.Noise(u[:, None], v[:, None]))
-        coupled = rx.Draw(dist, rx.Noise(u[:, None]))
-        for f in (linear, wavy):
-            plain = rx.relax(f, coupled, c=lambda z, f=f: eta * f(h(z)))
-            own = {"eta": eta, "lambda_": lambda_}
-            zero, rao = (rx.rao_relax(f, draw, gamma=gamma, **own) for gamma in (0.0, 1.0))
-            assert same(zero.grad, plain.grad, 1e-9)
-            means = [(w[:, None] * e.grad).sum() / w.sum() for e in (plain, rao)]
-            assert same(*means, 1e-9)
-            if f is linear:
-                assert same(rao.grad, rao.grad[:1].expand_as(rao.grad))
-                assert plain.grad.std() > 1e-3
-
-
-@pytest.mark.parametrize(("name", "own"), [("arms", {}), ("rao_relax", {"eta": 0.3})])
+@pytest.mark.parametrize(("name", "own"), [("arms", {}), ("unbiased_reinmax", {"eta": 0.3})])
 def test_plain_leave_one_out_between_antithetic_samples_is_biased(name, own, monkeypatch):
     """The mutant: the correction for the samples' correlation left out."""
     module = sys.modules[f"relax.estimators.{name}"]
@@ -166,23 +135,6 @@ def test_plain_leave_one_out_between_antithetic_samples_is_biased(name, own, mon
     estimator = partial(getattr(rx, name), samples=2, **own)
     generator = torch.Generator().manual_seed(7)
     assert rx.bias_test(estimator, wavy, distribution("bernoulli"), generator=generator).max_z > 10
-
-
-def test_rao_relax_learns_and_has_less_variance_than_rebar():
-    """On 40 bits behind a linear decoder: the more coordinates, the nearer to linear in each."""
-    torch.manual_seed(6)
-    weight, pixels = torch.randn(40, 30), torch.randint(2, (30,)).double()
-
-    def f(b):
-        return -rx.Bernoulli((2 * b - 1) @ weight).log_prob(pixels).sum(-1)
-
-    many = rx.Bernoulli(torch.randn(40).expand(4_000, 40))
-    gamma, scales = torch.tensor(1.0, requires_grad=True), rx.surrogates.Scales(1.0, 0.1)
-    est = rx.rao_relax(f, many, eta=scales.eta, lambda_=scales.lambda_, gamma=gamma)
-    rx.variance_objective(est).backward()
-    assert all(p.grad.abs() > 1e-2 for p in (gamma, *scales.parameters()))
-    rebar = rx.rebar(f, many, eta=1.0, lambda_=0.1).grad
-    assert est.grad.var(0).sum() < 0.5 * rebar.var(0).sum()
 
 
 @pytest.mark.parametrize("case", cases("bernoulli", "categorical"), ids=lambda case: case.id)
@@ -203,14 +155,3 @@ def test_finite_at_extreme_logits_in_float32(case):
         own["c"] = lambda z: torch.sigmoid(z / 0.7).sum(-1).sin()
     est = estimator.func(wavy, dist, generator=generator, **own)
     assert est.grad.isfinite().all()
-
-
-def test_rao_relax_learns_at_extreme_logits_in_float32():
-    torch.set_default_dtype(torch.float32)
-    logits = torch.linspace(-150, 150, 301).expand(100, 301)
-    scales = rx.surrogates.Scales(1.0, 0.1)
-    est = rx.rao_relax(
-        lambda b: b.sum(-1).sin(), rx.Bernoulli(logits), eta=scales.eta, lambda_=scales.lambda_
-    )
-    rx.variance_objective(est).backward()
-    assert all(p.grad.isfinite() for p in scales.parameters())

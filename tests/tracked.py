@@ -51,10 +51,10 @@ def track(path, chosen=None, rows="quantiles", stop=4, steps=4, media=False, **m
 
 
 def wandb_runs(path: Path) -> list[dict]:
-    """What the offline files hold, oldest first: config, name, group, ..., history, summary."""
+    """What the offline files hold, oldest first: name, group, ..., config, history, summary."""
     found = []
     for folder in sorted((path / "runs" / "wandb").glob("offline-run-*")):
-        run = {"folder": folder.name, "history": [], "metrics": []}
+        run = {"folder": folder.name, "place": folder, "history": [], "summary": {}}
         command = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", folder]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         for record in map(json.loads, out.splitlines()):
@@ -63,6 +63,8 @@ def wandb_runs(path: Path) -> list[dict]:
                 run["history"].append(record["history"]["item"])
             elif kind == "run":
                 run |= record["run"]
+            elif kind == "summary":
+                run["summary"] |= record["summary"].get("update", {})
         found.append(run)
     return found
 

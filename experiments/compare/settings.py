@@ -1,13 +1,14 @@
-"""The settings at which estimators are compared: those of the registry, and some variants.
+"""The settings at which estimators are compared: those of the registry, and a few variants.
 
 An estimator that needs nothing but f and a distribution is compared as it is. The others have a
-function that builds their phi for a problem.
+function that builds them with their phi for a problem. All scalars of phi (eta, lambda, gamma,
+alpha) are fitted alike, from their default values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -36,9 +37,8 @@ class Bench:
         return self.problem.dist
 
     @property
-    def context(self) -> Tensor:
-        """What a surrogate may see in addition to z, [B, C]."""
-        return self.problem.context
+    def event(self) -> torch.Size:
+        return self.dist.sample_shape[-self.dist.event_ndim :]
 
     def __call__(self, b: Tensor) -> Tensor:
         """f(b)."""
@@ -52,12 +52,17 @@ class Bench:
         return value
 
 
-# ---- estimators with a phi of their own ----
+# ---- estimators with a phi ----
+
+
+def plain(bench: Bench, function: Callable, samples: int) -> Built:
+    """An estimator without phi."""
+    return partial(function, samples=samples), []
 
 
 def with_baseline(bench: Bench, function: Callable, samples: int) -> Built:
     """NVIL and MuProp; the baseline is a network of the logits."""
-    baseline = rx.surrogates.mlp(bench.dist.theta.shape[-1], hidden=100, zero_scale=False)
+    baseline = rx.surrogates.mlp(bench.event, hidden=100, zero_scale=False)
 
     def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
         return function(f, dist, baseline=baseline(dist.theta.detach()), **own)
@@ -65,9 +70,10 @@ def with_baseline(bench: Bench, function: Callable, samples: int) -> Built:
     return estimate, list(baseline.parameters())
 
 
-def with_alpha(bench: Bench, function: Callable, samples: int) -> Built:
-    alpha = nn.Parameter(torch.tensor(-0.5))
-    return partial(function, alpha=alpha, samples=samples), [alpha]
+def with_scalar(bench: Bench, function: Callable, samples: int, name: str, start: float) -> Built:
+    """An estimator with one learned scalar."""
+    scalar = nn.Parameter(torch.tensor(start))
+    return partial(function, samples=samples, **{name: scalar}), [scalar]
 
 
 def with_stein(bench: Bench, function: Callable, samples: int) -> Built:
@@ -75,16 +81,17 @@ def with_stein(bench: Bench, function: Callable, samples: int) -> Built:
     return partial(function, stein=stein, samples=samples), list(stein.parameters())
 
 
-def network(bench: Bench, context: bool, **own: Any) -> tuple[Callable, list[Tensor]]:
-    """r(z), or r(z, x, bits of the layers below), whose output starts at 0; and its phi."""
-    features = bench.dist.theta.shape[-1] + (bench.context.shape[-1] if context else 0)
-    r = rx.surrogates.mlp(features, hidden=100, **own)
+def network(bench: Bench) -> tuple[Callable, list[Tensor]]:
+    """r(z), on a VAE r(z, x, bits of the layers below), whose output starts at 0; and its phi."""
+    context = bench.problem.context
+    event = bench.event if context is None else bench.event.numel() + context.shape[-1]
+    r = rx.surrogates.mlp(event, hidden=100, lambda_=1.0)
 
     def with_context(z: Tensor) -> Tensor:
-        seen = bench.context.expand(*z.shape[:-1], -1)
+        seen = bench.problem.context.expand(*z.shape[:-1], -1)
         return r(torch.cat([seen, z], -1))
 
-    return with_context if context else r, list(r.parameters())
+    return (r if context is None else with_context), list(r.parameters())
 
 
 def relaxed_f(
@@ -92,19 +99,19 @@ def relaxed_f(
     function: Callable,
     samples: int,
     residual: bool = False,
-    context: bool = False,
     coupled: bool = False,
     with_f: bool = True,
     tucker: bool = False,
+    lambda_: float = 0.5,
 ) -> Built:
     """c = eta (f(sigma_lambda(z)) + r(z)): REBAR without the residual r, else RELAX.
 
     Args:
-        residual: add r. context: let r see the image and the bits of the layers below.
-        with_f: False leaves f out of c. tucker: the relaxation of Tucker et al.
+        residual: add r. with_f: False leaves f out of c. tucker: the relaxation of Tucker et al.
+        lambda_: where the temperature starts.
     """
-    scales = rx.surrogates.Scales(1.0, 0.1)
-    r, weights = network(bench, context, lambda_=1.0)
+    scales = rx.surrogates.Scales(lambda_=lambda_)
+    r, weights = network(bench)
 
     def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
         lambda_ = scales.lambda_
@@ -122,80 +129,23 @@ def relaxed_f(
     return estimate, phi
 
 
-def several_z(bench: Bench, function: Callable, samples: int) -> Built:
-    """Coupled REBAR averaged over several z ~ p(z|b), one evaluation of the relaxed f each."""
-    scales = rx.surrogates.Scales(1.0, 0.1)
+def unbiased_reinmax(bench: Bench, function: Callable, samples: int) -> Built:
+    scales = rx.surrogates.Scales(lambda_=1.0, gamma=1.0)
 
     def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
-        b = dist.sample(**own)
-        v, p = dist.noise(samples, coupled=True, **own).u, torch.sigmoid(dist.theta)
-        u = torch.where(b > 0, 1 - p + p * v, (1 - p) * v).clamp(1e-7, 1 - 1e-7)
-        f_b = f(b).expand(u.shape[:-1])
-
-        def c(z: Tensor) -> Tensor:
-            relaxed = dist.relaxed(z, scales.lambda_)
-            return scales.eta * bench.relaxed(relaxed, scales.lambda_)
-
-        return rx.relax(f_b, rx.Draw(dist, rx.Noise(u), b.expand_as(u)), c=c)
-
-    return estimate, list(scales.parameters())
-
-
-def rao_relax(
-    bench: Bench,
-    function: Callable,
-    samples: int,
-    linear: bool = True,
-    context: bool = False,
-    learn_lambda: bool = False,
-) -> Built:
-    """eta and gamma are fitted; lambda too with `learn_lambda`, at the cost of a second derivative.
-
-    Args:
-        linear: False leaves the linear term out: REBAR with antithetic samples.
-        context: c = f + r(h, x, bits of the layers below).
-    """
-    eta, gamma = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.8))
-    log_lambda = nn.Parameter(torch.tensor(0.1).log(), requires_grad=learn_lambda)
-    r, weights = network(bench, context) if context else (None, [])
-
-    def c(h: Tensor) -> Tensor:
-        f_h = bench.relaxed(h, log_lambda.exp())
-        return f_h if r is None else f_h + r(h)
-
-    def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
-        return rx.rao_relax(
+        lambda_ = scales.lambda_
+        return rx.unbiased_reinmax(
             f,
             dist,
-            c=None if bench.problem.smooth and not context else c,
-            eta=eta,
-            gamma=gamma if linear else 0.0,
-            lambda_=log_lambda.exp(),
+            c=None if bench.problem.smooth else partial(bench.relaxed, lambda_=lambda_),
+            eta=scales.eta,
+            lambda_=lambda_,
+            gamma=scales.gamma,
             samples=samples,
             **own,
         )
 
-    phi = [eta, *([gamma] if linear else []), *([log_lambda] if learn_lambda else [])]
-    return estimate, phi + weights
-
-
-def concrete_direct(bench: Bench, function: Callable, samples: int) -> Built:
-    """Concrete with the direct derivative h - p of log q(h|theta), the part of f that sees theta.
-
-    At hard bits its mean is 0, and every other setting leaves it out.
-    """
-
-    def estimate(f: Callable, dist: Any, **own: Any) -> rx.Estimate:
-        est = rx.concrete(f, dist, lambda_=0.5, **own)
-        direct = dist.relaxed(est.draw.z, 0.5) - torch.sigmoid(dist.theta)
-        return replace(est, grad=est.grad + direct)
-
-    return estimate, []
-
-
-def plain(bench: Bench, function: Callable, samples: int) -> Built:
-    """An estimator without phi."""
-    return partial(function, samples=samples), []
+    return estimate, list(scales.parameters())
 
 
 # ---- the settings ----
@@ -207,19 +157,14 @@ class Setting:
 
     Args:
         name: of the estimator. make: builds it and its phi for a bench.
-        lr, steps, average: of fitting phi, on the mean of `average` draws of b.
-        vae: it exists on layers of VAEs only. bits: on Bernoulli variables only.
-        slow: measure fewer draws.
+        lr, steps: of fitting phi. slow: measure fewer draws on a VAE.
     """
 
     name: str
     make: Callable[..., Built] = plain
     samples: int = 1
-    lr: float = 0.02
-    steps: int = 150
-    average: int = 1
-    vae: bool = False
-    bits: bool = False
+    lr: float = 0.03
+    steps: int = 300
     slow: bool = False
 
     @property
@@ -230,41 +175,29 @@ class Setting:
         return self.make(bench, rx.ESTIMATORS[self.name].function, self.samples)
 
     def exists_on(self, problem: Any) -> bool:
-        dist = problem.dist
-        fits = rx.ESTIMATORS[self.name].accepts(dist) and (not self.bits or dist.supports("bits"))
-        return fits and (not self.vae or hasattr(problem, "context"))
+        if self.name == "unordered_set" and problem.dist.event_ndim > 1:
+            return False  # it takes a single choice
+        return rx.ESTIMATORS[self.name].accepts(problem.dist)
 
 
-RELAX: dict[str, Any] = {"lr": 3e-3, "steps": 300}
 SPECIAL: dict[str, dict[str, Any]] = {  # what differs from the defaults of `Setting`
-    "nvil": {"make": with_baseline, "lr": 0.1, "steps": 600},
-    "muprop": {"make": with_baseline, "lr": 0.1, "steps": 600},
-    "double_cv": {"make": with_alpha},
-    "rodeo": {"make": with_stein, "lr": 3e-3, "steps": 600, "slow": True},
+    "nvil": {"make": with_baseline, "lr": 0.1, "steps": 400},
+    "muprop": {"make": with_baseline, "lr": 0.1, "steps": 400},
+    "double_cv": {"make": partial(with_scalar, name="alpha", start=-0.5)},
+    "rodeo": {"make": with_stein, "lr": 5e-3, "steps": 400, "slow": True},
     "rebar": {"make": relaxed_f},
-    "relax": {"make": partial(relaxed_f, residual=True), **RELAX},
-    "rao_relax": {"make": rao_relax},
+    "relax": {"make": partial(relaxed_f, residual=True), "lr": 5e-3, "steps": 400},
+    "unbiased_reinmax": {"make": unbiased_reinmax},
+    "debiased_reinmax": {"make": partial(with_scalar, name="gamma", start=1.0)},
     "local_expectation": {"slow": True},
 }
 SAMPLES = {  # other numbers of samples than the estimator's default
-    "rloo": (2, 3, 4),
-    "disarm": (2, 4),
+    "rloo": (2, 4),
     "arms": (3, 4),
-    "double_cv": (2, 3),
-    "rodeo": (2, 3),
-    "rao_relax": (1, 2, 3),
-}
-WITH_CONTEXT = partial(relaxed_f, residual=True, context=True)  # as the paper's VAE has it
-VARIANTS = {
-    "rebar-coupled": Setting("rebar", partial(relaxed_f, coupled=True)),
-    "relax_context": Setting("relax", WITH_CONTEXT, vae=True, **RELAX),
-    "relax_averaged": Setting("relax", WITH_CONTEXT, vae=True, average=4, **RELAX),
-    "several_z-2": Setting("relax", several_z, samples=2, bits=True),
-    "pairs_relax-2": Setting("rao_relax", partial(rao_relax, linear=False), samples=2),
-    "rao_relax_context-1": Setting(
-        "rao_relax", partial(rao_relax, context=True), vae=True, **RELAX
-    ),
-    "concrete_direct": Setting("concrete", concrete_direct, vae=True, bits=True),
+    "carms": (3, 4),
+    "double_cv": (3,),
+    "rodeo": (3,),
+    "unbiased_reinmax": (1, 2, 3),
 }
 
 
@@ -282,8 +215,9 @@ def registered() -> dict[str, Setting]:
     return found
 
 
-SETTINGS = registered() | VARIANTS
-for count in SAMPLES["rao_relax"]:
-    SETTINGS[f"rao_relax_lambda-{count}"] = Setting(
-        "rao_relax", partial(rao_relax, learn_lambda=True), samples=count
-    )
+SETTINGS = registered() | {
+    "rebar-coupled": Setting("rebar", partial(relaxed_f, coupled=True)),
+    "relax-coupled": Setting(
+        "relax", partial(relaxed_f, residual=True, coupled=True), lr=5e-3, steps=400
+    ),
+}

@@ -18,16 +18,22 @@ import relax as rx
 from experiments.vae.method import Method, Noises, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
+    Arms,
     Concrete,
+    DisArm,
+    DoubleCv,
     MuProp,
     Nvil,
-    RaoRelax,
     Rebar,
     Reinforce,
     Relax,
+    RelaxBenchmark,
     RelaxPublished,
+    Several,
     StraightThrough,
+    UnbiasedReinMax,
 )
+from experiments.vae.several import SeveralSamples
 from experiments.vae.surrogate import Residual, Surrogate
 from relax.replicas import MLP
 
@@ -175,33 +181,33 @@ class ControlVariates(Method):
             torch._foreach_add_([w.grad for w in weights], weights, alpha=decay)
 
 
-class RaoRelaxed(Method):
-    """rao_relax with c = f, the layers above relaxed as well; per layer one eta, gamma, lambda."""
+class UnbiasedReinMaxLayers(Method):
+    """unbiased_reinmax with c = f, the layers above relaxed; per layer one eta, gamma, lambda."""
 
     coupled = False
 
-    def __init__(self, vae: VAE, settings: RaoRelax, generators: Sequence[torch.Generator]):
+    def __init__(self, vae: VAE, settings: UnbiasedReinMax, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
         replicas, layers = len(generators), range(vae.depth)
         self.scales = nn.ModuleList(
-            rx.surrogates.Scales(settings.eta, settings.lambda_, replicas) for _ in layers
+            rx.surrogates.Scales(settings.eta, settings.lambda_, replicas, settings.gamma)
+            for _ in layers
         )
         for scales in self.scales:
             scales.log_lambda.requires_grad_(settings.learn_lambda)
-        self.gammas = nn.ParameterList(torch.full((replicas,), settings.gamma) for _ in layers)
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         draws, sample = hard_pass(self.vae, x, noise)
         log_q = reduce(add, sample.log_q)
         f_b = sample.f + (log_q.detach() - log_q)  # its derivative b - p has mean 0: noise only
         return [
-            rx.rao_relax(
+            rx.unbiased_reinmax(
                 f_b,
                 draw,
                 c=Surrogate(self.vae, k, x, sample, noise, self.scales).f,
                 eta=self.scales[k].eta,
                 lambda_=self.scales[k].lambda_,
-                gamma=self.gammas[k],
+                gamma=self.scales[k].gamma,
             )
             for k, draw in enumerate(draws)
         ]
@@ -223,5 +229,10 @@ ESTIMATORS = {
     "rebar": Entry(Rebar, ControlVariates),
     "relax": Entry(Relax, ControlVariates),
     "relax_published": Entry(RelaxPublished, ControlVariates),
-    "rao_relax": Entry(RaoRelax, RaoRelaxed),
+    "unbiased_reinmax": Entry(UnbiasedReinMax, UnbiasedReinMaxLayers),
+    "relax_benchmark": Entry(RelaxBenchmark, ControlVariates),
+    "rloo": Entry(Several, SeveralSamples),
+    "disarm": Entry(DisArm, SeveralSamples),
+    "arms": Entry(Arms, SeveralSamples),
+    "double_cv": Entry(DoubleCv, SeveralSamples),
 }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 STATIC_SEED = 0  # one fixed draw, so that `static` is the same data set everywhere
+ROWS = 1_000  # images that are binarized at a time, because more do not fit into the cache
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,20 @@ class Images:
 def split(name: str, train: Tensor, valid: Tensor, test: Tensor, binarization: str) -> Images:
     """Three splits, binarized once; with `dynamic` the training images stay intensities."""
     generator = torch.Generator().manual_seed(STATIC_SEED)
-
-    def binary(pixels: Tensor) -> Tensor:
-        return (torch.rand(pixels.shape, generator=generator, dtype=pixels.dtype) < pixels).double()
-
-    binary_train, valid, test = binary(train), binary(valid), binary(test)
+    binary_train, valid, test = (binarized(pixels, generator) for pixels in (train, valid, test))
     dynamic = binarization == "dynamic"
     train = train if dynamic else binary_train
     side = round(train.shape[1] ** 0.5)
-    return Images(name, train, valid, test, train.mean(0), side, dynamic)
+    mean = train.mean(0, dtype=torch.float64).to(train.dtype)
+    return Images(name, train, valid, test, mean, side, dynamic)
+
+
+def binarized(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Pixels [N, pixels] that are 1 with their intensity as probability, in torch's default dtype.
+
+    The random numbers do not depend on ROWS.
+    """
+    binary = torch.empty(pixels.shape)
+    for row, ones in zip(pixels.split(ROWS), binary.split(ROWS), strict=True):
+        ones.copy_(torch.rand(row.shape, generator=generator, dtype=row.dtype) < row)
+    return binary

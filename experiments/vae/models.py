@@ -3,7 +3,8 @@
     q(b_1|x) q(b_2|b_1) ... q(b_L|b_{L-1})        p(b_L) p(b_{L-1}|b_L) ... p(x|b_1)
 
 f(b, x) is the negative single-sample ELBO. Inputs of the networks are x - mean(x) and 2b - 1; the
-image logits get logit(mean(x)) added; the prior's logits are learned. (Appendix of the paper.)
+image logits get logit(mean(x)) added; the prior's logits are learned. (Appendix of the paper.) The
+model `benchmark` has none of this.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +23,25 @@ import relax as rx
 from experiments.run.errors import known
 from relax.replicas import MLP
 
-MODELS = {  # name -> stochastic layers, hidden tanh layers of each map
-    "linear1": (1, 0),
-    "linear2": (2, 0),
-    "nonlinear": (1, 2),
+
+class Architecture(NamedTuple):
+    """layers: stochastic layers. hidden: hidden layers of each map, with their activation.
+
+    centred: as above; otherwise x and b are fed as they are, the image logits have no offset, and
+        the prior is fixed at probability 1/2.
+    """
+
+    layers: int
+    hidden: int
+    activation: str = "tanh"
+    centred: bool = True
+
+
+MODELS = {
+    "linear1": Architecture(1, 0),
+    "linear2": Architecture(2, 0),
+    "nonlinear": Architecture(1, 2),
+    "benchmark": Architecture(1, 2, "leaky_relu", centred=False),  # of Shi et al. (2022)
 }
 
 
@@ -61,18 +78,22 @@ class VAE(nn.Module):
     ):
         super().__init__()
         known(name, MODELS, "model")
-        layers, depth = MODELS[name]
+        layers, depth, activation, self.centred = MODELS[name]
         replicas, pixels = len(generators), len(mean)
         inner = [hidden] * depth
 
         def network(n_in: int, n_out: int) -> MLP:
-            return MLP([n_in, *inner, n_out], "tanh", replicas, generators)
+            return MLP([n_in, *inner, n_out], activation, replicas, generators)
 
         widths = [pixels] + [latents] * layers
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         self.encoder = nn.ModuleList(network(below, above) for below, above in pairs)
         self.decoder = nn.ModuleList(network(above, below) for below, above in pairs)
-        self.prior = nn.Parameter(torch.zeros(replicas, 1, latents))
+        prior = torch.zeros(replicas, 1, latents)
+        if self.centred:
+            self.prior = nn.Parameter(prior)
+        else:
+            self.register_buffer("prior", prior)
         self.register_buffer("mean", mean.clone())
         self.register_buffer("offset", torch.logit(mean.clamp(0.001, 0.999)))
 
@@ -82,6 +103,8 @@ class VAE(nn.Module):
         return len(self.encoder)
 
     def encoder_input(self, layer: int, below: Tensor) -> Tensor:
+        if not self.centred:
+            return below
         return below - self.mean if layer == 0 else 2 * below - 1
 
     def encode(self, layer: int, below: Tensor) -> Tensor:
@@ -90,6 +113,8 @@ class VAE(nn.Module):
 
     def decode(self, layer: int, above: Tensor) -> Tensor:
         """Logits of p(b_{layer-1} | b_layer = above), of the image for layer 0."""
+        if not self.centred:
+            return self.decoder[layer](above)
         logits = self.decoder[layer](2 * above - 1)
         return logits + self.offset if layer == 0 else logits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 RESIDUAL_INPUTS = ("z", "sigma", "x")  # sigma: 2 sigma(z / lambda) - 1 instead of z
 
@@ -77,11 +78,55 @@ class RelaxPublished(Relax):
 
 
 @dataclass
-class RaoRelax:
-    """RELAX with c = f and the noise of z given b integrated out."""
+class UnbiasedReinMax:
+    """ReinMax made unbiased, with c = f."""
 
     eta: float = 1.0
-    gamma: float = 0.8  # share of f's derivative at b that is integrated in closed form
+    gamma: float = 0.8  # of the linear control variate given b
     lambda_: float = 0.1
     learn_lambda: bool = False
     lr_factor: float = 1.0  # phi's learning rate over the model's
+
+
+@dataclass
+class RelaxBenchmark(Relax):
+    """RELAX as in the benchmark of Shi et al. (2022), with a network of 137 units that sees z."""
+
+    lambda_: float = 0.1
+    hidden: int = 137
+    depth: int = 1
+    inputs: list[str] = field(default_factory=lambda: ["z"])
+    warm_up: int = 0
+
+
+@dataclass
+class Several:
+    """Leave-one-out among independent samples."""
+
+    core: ClassVar[str] = "rloo"  # the estimator of relax/
+    samples: int = 2
+    lr_factor: float = 1.0  # phi's learning rate over the model's
+
+
+@dataclass
+class DisArm(Several):
+    """Antithetic pairs."""
+
+    core: ClassVar[str] = "disarm"
+
+
+@dataclass
+class Arms(Several):
+    """Mutually antithetic samples."""
+
+    core: ClassVar[str] = "arms"
+    samples: int = 3
+
+
+@dataclass
+class DoubleCv(Several):
+    """Double control variates, with a learned alpha."""
+
+    core: ClassVar[str] = "double_cv"
+    samples: int = 3
+    alpha: float = 0.0  # where it starts

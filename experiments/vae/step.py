@@ -40,7 +40,8 @@ class Step:
         """Fill .grad of the model and of phi; the mean of f(b), [R]."""
         estimates = self.method.estimates(x, noise)
         rx.backward(estimates, self.method.phi())
-        return estimates[0].value.detach().mean(-1)
+        value = estimates[0].value.detach()
+        return (value.mean(0) if estimates[0].draw.sampled else value).mean(-1)
 
     def state_dict(self) -> dict:
         return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}

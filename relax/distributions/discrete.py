@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from itertools import product
 from typing import Self
 
 import torch
@@ -63,7 +62,8 @@ class Discrete(Distribution):
         count = len(values) ** math.prod(event)
         if count > LARGEST_SUPPORT:
             raise ValueError(f"enumeration of {count} outcomes: the event {list(event)} is too big")
-        index = torch.tensor(list(product(range(len(values)), repeat=math.prod(event))))
+        each = [torch.arange(len(values))] * math.prod(event)
+        index = torch.cartesian_prod(*each).reshape(count, len(each))
         outcomes = values[index].reshape(count, *(1,) * len(batch), *event, *values.shape[1:])
         return outcomes.expand(count, *batch, *event, *values.shape[1:])
 

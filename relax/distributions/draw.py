@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 INDEPENDENT = "independent"
 WITHOUT_REPLACEMENT = "without replacement"
+STICKS = "antithetic sticks"
 TOLERATED = 1e-3  # rows in which rounding may decide b otherwise; relative error of a continuous b
 
 
@@ -135,7 +136,7 @@ class Draw:
 
     def check(self) -> None:
         """Raise ValueError where b is not what its noise draws from the parameters."""
-        if self.kind == WITHOUT_REPLACEMENT:  # b is not H(z)
+        if self.kind in (WITHOUT_REPLACEMENT, STICKS):  # b is not H(z)
             return
         with torch.no_grad():
             z = self.dist.reparameterize(self.noise.u)

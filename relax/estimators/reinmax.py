@@ -25,7 +25,11 @@ def reinmax(f: Function, draw: Draw) -> Tensor:
 
     Source: Liu et al., "Bridging discrete and backpropagation" (2023).
     """
-    _, df = f.value_and_grad(draw.b)
+    return from_derivative(f.value_and_grad(draw.b)[1], draw)
+
+
+def from_derivative(df: Tensor, draw: Draw) -> Tensor:
+    """ReinMax from df/db, [(K,) *shape of theta]."""
     halfway = (draw.dist.mean().detach() + draw.b) / 2
     return (
         2 * draw.dist.vjp_mean(df, halfway)  # 2 df/db J((p + b) / 2)

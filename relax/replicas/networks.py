@@ -31,11 +31,16 @@ class Activation(NamedTuple):
     vjp: Callable[[Tensor, Tensor], Tensor]  # (grad, y) -> grad h'(x)
 
 
+LEAK = 0.3  # slope of leaky_relu below 0
 ACTIVATIONS = {
     "tanh": Activation(
         torch.tanh, lambda grad, y: torch.ops.aten.tanh_backward(grad.expand_as(y), y)
     ),
     "relu": Activation(torch.relu, lambda grad, y: grad * (y > 0)),
+    "leaky_relu": Activation(
+        lambda x: nn.functional.leaky_relu(x, LEAK),
+        lambda grad, y: grad * torch.where(y > 0, 1.0, LEAK),
+    ),
     "elu": Activation(nn.functional.elu, lambda grad, y: grad * torch.where(y > 0, 1.0, y + 1)),
 }
 

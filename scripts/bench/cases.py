@@ -1,4 +1,4 @@
-"""The training steps that are timed: those of the experiments and of the plain reference."""
+"""The VAE's training steps that are timed, on a CPU and on a GPU."""
 
 from __future__ import annotations
 
@@ -7,22 +7,11 @@ from itertools import count
 
 import torch
 
-from experiments.toy.config import Toy
-from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.data import Images
 from experiments.vae.train import Run as VaeRun
-from scripts.bench import reference
-from scripts.bench.timing import Steps
 
 PIXELS, ADAM_WORDS = 784, 7  # the fused kernel reads p, g, m, v and writes p, m, v
-
-
-def toy(device: torch.device, seeds: int, compile: str = "off", graph: bool = False) -> Callable:
-    """A RELAX step of the toy."""
-    mode = "on" if graph else "off"
-    config = Toy(seeds=seeds, device=device.type, compile=compile, graph=mode)
-    return ToyRun(config, "relax").steps
 
 
 def images(device: torch.device) -> Images:
@@ -65,14 +54,6 @@ def stepper(run: VaeRun) -> Callable[[], None]:
     return lambda: run.step(next(numbers))
 
 
-def plain_vae(device: torch.device, estimator: str, model: str, batch: int) -> Callable:
-    """A step of the reference on one random batch."""
-    pixels = images(device)
-    with device:
-        net = reference.VAE(model, estimator, pixels.mean)
-    return lambda: net.step(pixels.train[:batch])
-
-
 def flops(run: VaeRun) -> int:
     """Floating-point operations of the matrix products in one step, as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -80,20 +61,3 @@ def flops(run: VaeRun) -> int:
     with FlopCounterMode(display=False) as counter:
         run.step(1)
     return counter.get_total_flops()
-
-
-def probes(device: torch.device, batch: int) -> tuple[Steps, float, float]:
-    """The speed of the machine: the products of a layer of the VAE, and Adam's memory traffic.
-
-    Returns the steps, the floating-point operations of `matmul` and the words of `copy`.
-    """
-    x, h = (torch.randn(batch, n, device=device) for n in (PIXELS, 200))
-    w, g = torch.randn(PIXELS, 200, device=device), torch.empty(PIXELS, 200, device=device)
-
-    def matmul() -> None:
-        torch.mm(x, w)
-        torch.mm(h, w.T)
-        torch.mm(x.T, h, out=g)
-
-    steps = {"matmul": matmul, "copy": lambda: g.copy_(w)}
-    return steps, 3 * 2.0 * batch * w.numel(), 2.0 * w.numel()

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
-from scripts.bench.measure import Row
+from scripts.bench.measure import BARE, COMPILED, EAGER, JAX, PLAIN, Row
 
 
 class Floor(NamedTuple):
     """A bound: `measured` must be at least (with `at_most`, at most) `bound`; nan: not measured.
 
-    profile: where the time is spent, shown where the bound is missed.
+    before: what version 1 reached. profile: where the time goes, shown where the bound is missed.
     """
 
     what: str
+    before: str
     bound: float
     measured: float
     at_most: bool = False
-    unit: str = "x"
     profile: str = ""
 
     @property
@@ -27,96 +26,65 @@ class Floor(NamedTuple):
         if math.isnan(self.measured):
             return "not measured"
         met = self.measured <= self.bound if self.at_most else self.measured >= self.bound
-        return "met" if met else "MISSED"
+        return "met" if met else "missed"
 
-    @property
-    def explanation(self) -> str:
-        """The profile, where the bound is missed."""
-        return self.profile if self.verdict == "MISSED" else ""
-
-
-class Rows:
-    """Rows, selected by the values of their columns."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-
-    def all(self, column: str, **wanted) -> list[float]:
-        found = [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
-        return [getattr(row, column) for row in found]
-
-    def least(self, column: str, **wanted) -> float:
-        return min(self.all(column, **wanted), default=math.nan)
+    def cells(self) -> dict[str, str]:
+        """A line of the table."""
+        return {
+            "what": self.what,
+            "version 1": self.before,
+            "floor": f"{'at most' if self.at_most else 'at least'} {self.bound:g}",
+            "measured": "-" if math.isnan(self.measured) else f"{self.measured:.3g}",
+            "verdict": self.verdict,
+            "where our time goes": (self.profile or "-") if self.verdict == "missed" else "-",
+        }
 
 
 def floors(rows: list[Row]) -> list[Floor]:
-    """Every floor, against the worst of the rows that it is about."""
-    ask = Rows(rows).least
-    found = []
-    for how, seeds, bound in (
-        ("eager", 1, 2),
-        ("eager", 1000, 800),
-        ("eager", 10_000, 2000),
-        ("compiled", 1000, 2500),
-    ):
-        measured = ask("vs_reference", family="toy", variant=how, replicas=seeds)
-        found.append(Floor(f"toy: {seeds} seeds {how} against the plain loop", bound, measured))
-    for batch, bounds in ((24, (1.7, 2.2)), (100, (1.4, 1.7))):
-        for how, bound in zip(("eager", "compiled"), bounds, strict=True):
-            wanted = {"family": "vae", "variant": how, "batch": batch}
-            measured = min(
-                (ask("vs_reference", estimator=name, **wanted) for name in ("rebar", "relax")),
-                key=lambda x: (math.isnan(x), x),
-            )
-            what = f"VAE: batch {batch} {how} against the plain step (the slowest model)"
-            found.append(Floor(what, bound, measured))
-    for batch, bound in ((24, 45), (100, 65)):
-        share = ask("roofline", family="vae", variant="compiled", batch=batch, case="linear1")
-        what = f"VAE: batch {batch} compiled: share of the roofline"
-        found.append(Floor(what, bound, 100 * share, unit=" %", profile=profile(rows, batch)))
-    found += estimators(ask)
-    found += replicas(ask)
-    return found
+    """Every floor, against the row that it is about."""
+    by_name = {(row.problem, row.program): row for row in rows}
+    nothing = Row("", "", math.nan, "")
 
+    def row(problem: str, program: str) -> Row:
+        return by_name.get((problem, program), nothing)
 
-def profile(rows: list[Row], batch: int) -> str:
-    """The shares of a compiled step's time, for each estimator."""
-    of = [r for r in rows if r.family == "vae-profile" and r.batch == batch]
-    texts = []
-    for name in dict.fromkeys(r.estimator for r in of):
-        parts = {r.case: r.ms for r in of if r.estimator == name}
-        shares = [f"{case} {ms / sum(parts.values()):.0%}" for case, ms in parts.items()]
-        texts.append(f"{name}: " + "; ".join(shares))
-    return ". ".join(texts)
+    def over(what: str, before: str, bound: float, problem: str, program: str, ours: str) -> Floor:
+        """A floor for the time of a program over the time of ours."""
+        column = "over_eager" if ours == EAGER else "over_compiled"
+        where = row(problem, ours).where_the_time_goes
+        return Floor(what, before, bound, getattr(row(problem, program), column), profile=where)
 
-
-def estimators(ask: Callable[..., float]) -> list[Floor]:
-    """RELAX against REBAR and Concrete, batch 100 on linear1."""
-    wanted = {"family": "vae", "case": "linear1", "batch": 100, "variant": "eager"}
-    rebar, two, four = (
-        ask("vs_concrete", estimator=name, **wanted) for name in ("rebar", "relax", "relax4")
+    many, one = "toy RELAX, 1000 seeds", "toy RELAX, 1 seed"
+    what = f"{many}: JAX vmap and scan / ours compiled"
+    found = [over(what, ".55 to .61", 0.9, many, JAX, COMPILED)]
+    slower = over(f"{one}: ours compiled / plain loop", ".14", 0.03, one, PLAIN, COMPILED)
+    found.append(slower._replace(measured=1 / slower.measured, at_most=True))
+    for estimator, batch, before in JIT:
+        problem = f"VAE linear1 {estimator}, batch {batch}"
+        what = f"{problem}: JAX jit / ours compiled"
+        found.append(over(what, before, 1.0, problem, JAX, COMPILED))
+    for batch, before in ((24, ".81"), (100, ".87")):
+        problem = f"VAE linear1 concrete, batch {batch}"
+        what = f"{problem}: plain / ours, both eager"
+        found.append(over(what, before, 0.95, problem, PLAIN, EAGER))
+    fastest = min(
+        (row("CartPole RELAX, 10 seeds, two collapsed", how) for how in (COMPILED, EAGER)),
+        key=lambda row: row.time,
     )
-    return [
-        Floor("RELAX over REBAR: batch 100 with r of 2 layers", 1.8, two / rebar, True),
-        Floor("RELAX over REBAR: batch 100 with r of 4 layers", 2.4, four / rebar, True),
-        Floor("RELAX over Concrete: batch 100", 6, four, True),
-    ]
+    what, where = "CartPole RELAX, 10 seeds, two collapsed: seconds", fastest.where_the_time_goes
+    found.append(Floor(what, "52", 15, fastest.time, True, where))
+    problem = "LunarLander RELAX, 10 seeds"
+    share = max((row(problem, BARE).over_compiled, row(problem, BARE).over_eager))
+    where = row(problem, COMPILED).where_the_time_goes
+    found.append(Floor(f"{problem}: share of bare stepping", ".67", 0.8, share, profile=where))
+    first = row("first VAE step", EAGER)
+    what, where = "seconds to the first VAE step, eager", first.where_the_time_goes
+    return [*found, Floor(what, "5.5", 3, first.time, True, where)]
 
 
-def replicas(ask: Callable[..., float]) -> list[Floor]:
-    """The cost of a replica among others, and the floors of a GPU."""
-    wanted = {"family": "vae-replicas", "estimator": "rebar"}
-    ten = ask("vs_one_replica", variant="eager", replicas=10, **wanted)
-    twenty = ask("vs_one_replica", variant="graph", replicas=20, **wanted)
-    eager, graph = (
-        ask("ms", family="vae", case="linear1", estimator="rebar", batch=24, variant=how)
-        for how in ("eager", "graph")
-    )
-    three = {"family": "vae-replicas", "variant": "graph", "replicas": 3}
-    minutes = sum(ask("ms", estimator=name, **three) for name in ("rebar", "relax")) * 2e6 / 6e4
-    return [
-        Floor("CPU: 10 replicas against 1 (per replica; batch 24; eager)", 1.4, ten),
-        Floor("GPU: graph against eager (REBAR; batch 24)", 5, eager / graph),
-        Floor("GPU: 20 replicas against 1 (per replica; graph)", 8, twenty),
-        Floor("GPU: 2 000 000 steps of rebar and relax with 3 seeds", 9, minutes, True, " min"),
-    ]
+JIT = (  # estimator, batch, what version 1 reached
+    ("rebar", 24, "1.14"),
+    ("relax", 24, "1.02"),
+    ("rebar", 100, "1.22"),
+    ("relax", 100, "1.11"),
+)

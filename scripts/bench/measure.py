@@ -1,225 +1,183 @@
-"""The parts of the benchmark: each times several steps in turns and returns rows."""
+"""The parts of the benchmark: each times several programs in turns and returns rows."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
 
-from experiments.vae.estimators import ESTIMATORS
-from scripts.bench import cases, reference, rl_speed
-from scripts.bench.timing import Group, Steps
+from experiments.toy.config import Toy
+from experiments.toy.train import Run as ToyRun
+from scripts.bench import cases, plain, rl, startup
+from scripts.bench.timing import Effort, Group, Steps
 
-BATCHES = (24, 100)
-MODELS = ("linear1", "linear2", "nonlinear")
+CPU = torch.device("cpu")
+EAGER, COMPILED, JAX = "ours, eager", "ours, compiled", "JAX"
+PLAIN, PLAIN_COMPILED = "plain PyTorch, eager", "plain PyTorch, compiled"
+INDEPENDENT, BARE = "plain PyTorch, eager, independent noise", "environment alone"
+AHEAD = {1: 1000, 1000: 100}  # seeds -> steps of the toy in one call of JAX
 
 
 @dataclass
 class Row:
-    """One line of the CSV. Ratios are taken in turns within one group; nan where there is none.
+    """One line of the CSV.
 
-    ms: of one step. per_replica: microseconds of one step of one seed. vs_reference: how many
-    times as fast as the plain code. vs_concrete: how many Concrete steps it takes. roofline: the
-    time of its matrix products and of Adam's memory traffic alone over its time. peak_mb: memory.
-    In family rl a step is a frame, and the reference the bare environment; in vae-profile ms is
-    the part of a step that `case` names.
+    time: of one step in microseconds (`unit` says of what), the median over turns. over_eager,
+    over_compiled: this time over that of ours, the median over turns of the ratio; above 1 ours is
+    faster. spread: the interquartile range of the last ratio over its median.
     """
 
-    family: str
-    case: str
-    estimator: str
-    variant: str  # reference | eager | compiled | graph
-    batch: int = 1
-    latents: int = 1
-    replicas: int = 1
-    ms: float = float("nan")
-    per_replica: float = float("nan")
-    vs_reference: float = float("nan")
-    vs_concrete: float = float("nan")
-    roofline: float = float("nan")
-    vs_one_replica: float = float("nan")
-    peak_mb: float = float("nan")
-
-    def cells(self) -> list[str]:
-        values = asdict(self).values()
-        return [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    problem: str
+    program: str
+    time: float
+    unit: str
+    over_eager: float = float("nan")
+    over_compiled: float = float("nan")
+    spread: float = float("nan")
+    where_the_time_goes: str = ""
 
 
-COLUMNS = [item.name for item in fields(Row)]
+def rows_of(problem: str, unit: str, group: Group, each: dict[str, float]) -> list[Row]:
+    """A row for every program; each[program]: what its time is divided by."""
+    return [row(problem, unit, group, each, name) for name in group.seconds]
 
 
-def variants(device: torch.device) -> dict[str, dict]:
-    """The ways of running a step on this device."""
-    found = {"eager": {}, "compiled": {"compile": "on"}}
-    if device.type == "cuda":
-        found["graph"] = {"graph": True}
+def row(problem: str, unit: str, group: Group, each: dict[str, float], name: str) -> Row:
+    """The row of one program of a group."""
+    found = Row(problem, name, 1e6 * group.median(name) / each.get(name, 1), unit)
+    for column, ours in (("over_eager", EAGER), ("over_compiled", COMPILED)):
+        if ours in group.seconds:
+            ratios = group.ratios(name, ours) * each.get(ours, 1) / each.get(name, 1)
+            setattr(found, column, float(np.median(ratios)))
+            low, high = np.quantile(ratios, [0.25, 0.75])
+            found.spread = float((high - low) / np.median(ratios))
     return found
 
 
-def toy(device: torch.device) -> list[Row]:
-    """RELAX on the toy, per seed and step, against the plain loop of one seed."""
-    steps: Steps = {"reference": reference.Toy(device).step}
-    sizes = {"compiled": (1, 1000)}  # each size is compiled anew
-    runs = [(n, how) for how in variants(device) for n in sizes.get(how, (1, 1000, 10_000))]
-    for seeds, how in runs:
-        steps[f"{how} {seeds}"] = cases.toy(device, seeds, **variants(device)[how])
-    group = Group(steps, device, turns=15)
-    ms = group.ms("reference")
-    rows = [Row("toy", "t0.499", "relax", "reference", ms=ms, per_replica=1e3 * ms)]
-    for seeds, how in runs:
-        name = f"{how} {seeds}"
-        row = Row("toy", "t0.499", "relax", how, replicas=seeds, ms=group.ms(name))
-        row.per_replica = 1e3 * row.ms / seeds
-        row.vs_reference = seeds * group.ratio("reference", name)
-        row.vs_one_replica = seeds * group.ratio(f"{how} 1", name)
-        rows.append(row)
+def jax_code():
+    """The module with the JAX programs, None where JAX is not installed."""
+    if importlib.util.find_spec("jax") is None:
+        print("  JAX is not installed and left out: pip install -e '.[bench]'", flush=True)
+        return None
+    from scripts.bench import jax_code
+
+    return jax_code
+
+
+def toy(effort: Effort, seeds: int) -> list[Row]:
+    """RELAX on the toy, per seed and step."""
+    runs = {
+        name: ToyRun(Toy(seeds=seeds, device="cpu", compile=compile), "relax")
+        for name, compile in ((EAGER, "off"), (COMPILED, "on"))
+    }
+    steps: Steps = {name: run.steps for name, run in runs.items()}
+    each = {name: float(seeds * run.stride) for name, run in runs.items()}
+    for name, compile in ((PLAIN, False), (PLAIN_COMPILED, True)):
+        steps[name], each[name] = plain.Toy(seeds, compile).step, seeds
+    if (jax := jax_code()) is not None:
+        steps[JAX], each[JAX] = jax.Toy(seeds, AHEAD[seeds]).step, seeds * AHEAD[seeds]
+    group = Group(steps, effort)
+    problem = f"toy RELAX, {seeds} seed{'s' * (seeds > 1)}"
+    rows = rows_of(problem, "us per seed and step", group, each)
+    rows[1].where_the_time_goes = profile(steps[COMPILED])
     return rows
 
 
-def vae(device: torch.device, model: str, batch: int) -> list[Row]:
-    """Every estimator on one model, eager; RELAX and on linear1 REBAR in the other ways as well."""
-    runs = {(name, "eager"): cases.vae(device, name, model, batch) for name in ESTIMATORS}
-    if model != "linear2":
-        runs[("relax4", "eager")] = cases.vae(device, "relax", model, batch, depth=4)
-    others = {k: v for k, v in variants(device).items() if k != "eager"}
-    for name in ("rebar", "relax") if model == "linear1" else ("relax",):  # compiling takes long
-        for how, settings in others.items():
-            runs[(name, how)] = cases.vae(device, name, model, batch, **settings)
-    steps, work, words = cases.probes(device, batch)
-    for name in ("rebar", "relax"):
-        steps[f"{name} reference"] = cases.plain_vae(device, name, model, batch)
-    steps |= {f"{name} {how}": cases.stepper(run) for (name, how), run in runs.items()}
-    group = Group(steps, device, turns=9)
-    rows = []
-    for name, how in runs:
-        row = Row("vae", model, name, how, batch, 200, ms=group.ms(f"{name} {how}"))
-        row.per_replica = 1e3 * row.ms
-        row.vs_concrete = group.ratio(f"{name} {how}", "concrete eager")
-        if name in ("rebar", "relax"):
-            row.vs_reference = group.ratio(f"{name} reference", f"{name} {how}")
-            row.roofline = roofline(group, f"{name} {how}", runs[(name, "eager")], work, words)
-        rows.append(row)
-    for name in ("rebar", "relax"):
-        ms = group.ms(f"{name} reference")
-        ratio = group.ratio(f"{name} reference", "concrete eager")
-        rows.append(
-            Row("vae", model, name, "reference", batch, 200, 1, ms, 1e3 * ms, vs_concrete=ratio)
-        )
-        if model == "linear1":
-            rows += profile(steps[f"{name} compiled"], name, batch)
+def vae(effort: Effort, model: str, estimator: str, batch: int) -> list[Row]:
+    """One estimator on the VAE, a step of one seed."""
+    pixels = cases.images(CPU).train
+    steps: Steps = {
+        name: cases.stepper(cases.vae(CPU, estimator, model, batch, compile=compile))
+        for name, compile in ((EAGER, "off"), (COMPILED, "on"))
+    }
+    eager, fast = (plain.VAE(model, estimator, pixels) for _ in range(2))
+    fast.gradients = plain.compiled(fast.gradients)
+    steps[PLAIN] = lambda: eager.step(batch)
+    steps[PLAIN_COMPILED] = lambda: fast.step(batch)
+    if estimator != "concrete":
+        independent = plain.VAE(model, estimator, pixels)
+        steps[INDEPENDENT] = lambda: independent.step(batch, coupled=False)
+        if model == "linear1" and (jax := jax_code()) is not None:
+            steps[JAX] = jax.VAE(estimator, pixels.numpy(), batch).step
+    group = Group(steps, effort)
+    rows = rows_of(f"VAE {model} {estimator}, batch {batch}", "us per step", group, {})
+    for found in rows[:2]:
+        found.where_the_time_goes = profile(steps[found.program])
     return rows
 
 
-def roofline(group: Group, name: str, run: cases.VaeRun, work: float, words: float) -> float:
-    """The share of the step's time that matrix products and Adam's memory traffic alone need."""
-    parameters = sum(p.numel() for p in [*run.vae.parameters(), *run.method.phi()])
-    products = cases.flops(run) / work * group.seconds["matmul"]
-    traffic = cases.ADAM_WORDS * parameters / words * group.seconds["copy"]
-    shares = (products + traffic) / group.seconds[name]
-    return float(torch.tensor(shares).median())
+PROFILE = {  # part of a step -> prefixes of the profiler's names
+    "matrix products": ("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
+    "compiled code": ("## Call CompiledFxGraph",),
+    "Adam": ("aten::_fused_adam_",),
+    "binary cross-entropy": ("aten::binary_cross_entropy",),
+    "random numbers": ("aten::uniform_", "aten::rand", "aten::argsort", "aten::sort"),
+}
 
 
-def profile(step: Callable[[], object], name: str, batch: int, steps: int = 20) -> list[Row]:
-    """The parts of a compiled step's time by the profiler, which slows small operations."""
+def profile(step: Callable[[], object], steps: int = 20) -> str:
+    """The shares of a step's time by the profiler, which slows small operations."""
     with torch.profiler.profile() as found:
         for _ in range(steps):
             step()
-    spent = dict.fromkeys([*PROFILE, "else"], 0.0)
+    spent = dict.fromkeys([*PROFILE, "other operations"], 0.0)
     for event in found.key_averages():
-        kind = next((k for k, names in PROFILE.items() if event.key.startswith(names)), "else")
-        spent[kind] += event.self_cpu_time_total / 1e3 / steps
-    return [
-        Row("vae-profile", kind, name, "compiled", batch, 200, ms=ms) for kind, ms in spent.items()
-    ]
+        names = (part for part, names in PROFILE.items() if event.key.startswith(names))
+        spent[next(names, "other operations")] += event.self_cpu_time_total
+    return shares(spent)
 
 
-PROFILE = {  # part of a step in the table -> prefixes of the profiler's names
-    "matrix products": ("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
-    "fused passes": ("## Call CompiledFxGraph",),
-    "Adam": ("aten::_fused_adam_",),
-}
+def shares(spent: dict[str, float]) -> str:
+    """Parts of the time in percent, the largest first."""
+    total = sum(spent.values())
+    ordered = sorted(spent.items(), key=lambda item: -item[1])
+    return "; ".join(f"{part} {time / total:.0%}" for part, time in ordered if time)
 
 
-def replicas(device: torch.device, batch: int = 24) -> list[Row]:
-    """Replicas of one model side by side, per replica."""
-    how = "graph" if device.type == "cuda" else "eager"
-    numbers, rows = (1, 3, 5, 10, 20), []
-    for name in ("rebar", "relax"):
-        runs = {
-            n: cases.vae(device, name, batch=batch, replicas=n, **variants(device)[how])
-            for n in numbers
-        }
-        group = Group({str(n): cases.stepper(run) for n, run in runs.items()}, device, turns=7)
-        for n in numbers:
-            row = Row("vae-replicas", "linear1", name, how, batch, 200, n, group.ms(str(n)))
-            row.per_replica = 1e3 * row.ms / n
-            row.vs_one_replica = n * group.ratio("1", str(n))
-            rows.append(row)
+def policies(effort: Effort, name: str) -> list[Row]:
+    """RELAX x 10 in training, per frame, beside the bare environment."""
+    env = rl.ENVIRONMENTS[name]
+    runs = {EAGER: rl.start(env, "off"), COMPILED: rl.start(env, "on")}
+    clocks = {program: rl.Clock() for program in runs}
+    for run in runs.values():
+        rl.train(run, rl.Clock(), seconds=0.1)  # the first update compiles
+    group = Group({}, effort)
+    turns = []
+    for _ in range(max(2, effort.turns // 3)):
+        turn = {BARE: rl.bare(env, effort.rl_seconds)}
+        for program, run in runs.items():
+            clock = clocks[program]
+            before = clock.total
+            frames = rl.train(run, clock, effort.rl_seconds)
+            turn[program] = (clock.total - before) / frames
+        turns.append(turn)
+    group.seconds = {p: np.array([turn[p] for turn in turns]) for p in turns[0]}
+    rows = rows_of(f"{name} RELAX, 10 seeds", "us per frame", group, {})
+    for found in rows[1:]:
+        found.where_the_time_goes = shares(clocks[found.program].spent)
     return rows
 
 
-def scaling(device: torch.device) -> list[Row]:
-    """The cost of a step against the latents and against the batch."""
-    rows, sizes = [], [(24, n) for n in (50, 200, 800)] + [(b, 200) for b in (100, 400)]
-    for name in ("rebar", "relax"):
-        runs = {size: cases.vae(device, name, batch=size[0], latents=size[1]) for size in sizes}
-        group = Group({str(s): cases.stepper(run) for s, run in runs.items()}, device, turns=5)
-        for size in sizes:
-            ms = group.ms(str(size))
-            rows.append(Row("vae-scaling", "linear1", name, "eager", *size, 1, ms, 1e3 * ms))
+def collapsed(effort: Effort) -> list[Row]:
+    """CartPole RELAX, 10 seeds, of which two play episodes of 10 steps, scaled to 1M frames."""
+    rows, scale = [], rl.FRAMES / effort.frames
+    for program, compile in ((EAGER, "off"), (COMPILED, "on")):
+        clock = rl.collapsed(compile, effort.frames)
+        unit = f"s for 1M frames, scaled from {10 * effort.frames:,}".replace(",", " ")
+        found = Row("CartPole RELAX, 10 seeds, two collapsed", program, clock.total * scale, unit)
+        found.where_the_time_goes = shares(clock.spent)
+        rows.append(found)
     return rows
 
 
-def memory(device: torch.device, case: str) -> list[Row]:
-    """The peak memory of a run above what the process used before it, in MB."""
-    family, replicas, batch = MEMORY[case]
-    before = peak_mb(device, reset=True)
-    if family == "toy":
-        step = cases.toy(device, replicas)
-    else:
-        step = cases.stepper(cases.vae(device, "relax", batch=batch, replicas=replicas))
-    for _ in range(10):
-        step()
-    peak = peak_mb(device) - before
-    return [Row("memory", case, "relax", "eager", batch, replicas=replicas, peak_mb=peak)]
-
-
-MEMORY = {  # case -> family, replicas, batch
-    "toy 1000 seeds": ("toy", 1000, 1),
-    "toy 10000 seeds": ("toy", 10_000, 1),
-    "linear1": ("vae", 1, 24),
-    "linear1 batch 100": ("vae", 1, 100),
-    "linear1 20 replicas": ("vae", 20, 24),
-}
-
-
-def peak_mb(device: torch.device, reset: bool = False) -> float:
-    """The peak so far, of this process on Linux, nan elsewhere; `reset` resets it first."""
-    if device.type == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated() / 2**20
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return float("nan")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def rl(device: torch.device) -> list[Row]:
-    """Frames per second of ten replicas in training, as a share of the bare environments'."""
-    rows = []
-    for name, (env, estimator) in rl_speed.CASES.items():
-        run = rl_speed.start(env, estimator, 10)
-        turns = [(rl_speed.train(run, 2.0), rl_speed.bare(env, 2.0)) for _ in range(4)]
-        training, bare = np.array(turns).T
-        share, training = float(np.median(training / bare)), float(np.median(training))
-        row = Row("rl", name, estimator, "eager", replicas=10, ms=1e3 / training)
-        row.per_replica, row.vs_reference = 1e6 / training, share
-        rows.append(row)
-    return rows
+def first_step(effort: Effort) -> list[Row]:
+    """The time from the command to the end of the first step."""
+    parts = [startup.measure() for _ in range(max(1, effort.turns // 3))]
+    spent = {part: median(found[part] for found in parts) for part in parts[0]}
+    total = median(sum(found.values()) for found in parts)
+    where = "; ".join(f"{part} {seconds:.1f} s" for part, seconds in spent.items())
+    return [Row("first VAE step", EAGER, total, "s", where_the_time_goes=where)]

@@ -27,19 +27,21 @@ class Cell:
     digits: int = 2
     full: bool = True  # the run has the paper's length
     note: str = ""  # short: follows the number
+    differs: bool | None = None  # what another test says of the boundary, in the interval's place
 
     @property
     def verdict(self) -> str:
         ours = self.ours
         if ours is None or np.isnan(ours.value):
             return NOT_RUN
-        low, high = ours.low, ours.high
+        value, low, high = ours.value, ours.low, ours.high
         if self.below is not None:  # mirrored, so that the claim's side is above the boundary
-            low, high = 2 * self.below - high, 2 * self.below - low
+            value, low, high = (2 * self.below - x for x in (value, high, low))
         boundary = self.above if self.below is None else self.below
-        if ours.seeds < FEWEST_SEEDS or np.isnan(low) or low <= boundary <= high:
+        differs = not low <= boundary <= high if self.differs is None else self.differs
+        if ours.seeds < FEWEST_SEEDS or np.isnan(low) or not differs:
             return INCONCLUSIVE
-        if high < boundary:
+        if value < boundary:
             return CONTRADICTED
         return REPRODUCED if self.full else SUPPORTED
 

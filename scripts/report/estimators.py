@@ -9,11 +9,10 @@ from scripts.results import NOT_RUN, Results, number
 
 MODELS = ("linear1", "linear2", "nonlinear")
 STAGES = ("early", "late")
-PROBLEMS = (  # as the files of results/compare are named
-    *("bernoulli_toy-start", "categorical_toy-start"),
-    *(f"{model}-{stage}" for stage in STAGES for model in MODELS),
-)
-OURS = ("rao_relax", "several_z", "pairs_relax")  # this repository's estimators
+PROBLEMS = tuple(
+    f"{model}-{stage}" for stage in STAGES for model in MODELS
+)  # results/compare/*.csv
+OURS = ("unbiased_reinmax", "debiased_reinmax")  # this repository's estimators
 MEASURES = ("variance", "variance x evaluations", "variance x ms")
 
 # ---- certificates ----
@@ -84,11 +83,6 @@ def add_layers(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def models(cells: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The comparison on VAEs, without the toys."""
-    return {place: cell for place, cell in cells.items() if place.startswith(MODELS)}
-
-
 def late_steps(cells: dict[str, pd.DataFrame]) -> str:
     """How long the models of the late stage were trained."""
     late = {model: cells[f"{model}-late"] for model in MODELS}
@@ -99,7 +93,7 @@ def late_steps(cells: dict[str, pd.DataFrame]) -> str:
 def winners(cells: dict[str, pd.DataFrame]) -> list[dict]:
     """The best unbiased estimator by each measure, and the best that is not this repository's."""
     rows = []
-    for place, cell in models(cells).items():
+    for place, cell in cells.items():
         entries = dict.fromkeys(MEASURES, NOT_RUN)
         if len(cell):
             unbiased = cell[cell["unbiased"] == 1]
@@ -109,7 +103,7 @@ def winners(cells: dict[str, pd.DataFrame]) -> list[dict]:
 
 
 def winner(values: pd.Series) -> str:
-    """rao_relax-1 20; rebar 2.00x: the best, and the best that is from the literature."""
+    """unbiased_reinmax-1 20; rebar 2.00x: the best, and the best that is from the literature."""
     published = values[~values.index.str.startswith(OURS)]
     best, second = values.idxmin(), published.idxmin()
     if best == second:
@@ -131,11 +125,10 @@ def bias(row: pd.Series) -> str:
 
 def by_model(cells: dict[str, pd.DataFrame]) -> list[dict]:
     """A row per estimator, a column per model and stage."""
-    found = models(cells)
     rows = []
-    for name in dict.fromkeys(name for cell in found.values() for name in cell.index):
+    for name in dict.fromkeys(name for cell in cells.values() for name in cell.index):
         row = {"estimator": name, "evaluations": ""}
-        for place, cell in found.items():
+        for place, cell in cells.items():
             column = place.replace("-", " ")
             row[column] = NOT_RUN
             if name in cell.index:
@@ -145,22 +138,14 @@ def by_model(cells: dict[str, pd.DataFrame]) -> list[dict]:
     return rows
 
 
-def toys(cells: dict[str, pd.DataFrame], problem: str) -> list[dict]:
-    """The estimators on a toy, whose gradient is known exactly."""
-    return [
-        {"estimator": name, "variance": f"{row['variance']:.3g}", "bias² / gradient²": bias(row)}
-        for name, row in cells[f"{problem}_toy-start"].iterrows()
-    ]
-
-
-def rao_relax(results: Results) -> list[str]:
-    """rao_relax's variance and time over those of REBAR with coupled noise, per model."""
+def unbiased_reinmax(results: Results) -> list[str]:
+    """unbiased_reinmax's variance and time over those of REBAR with coupled noise, per model."""
     texts = []
-    for place, cell in models(comparison(results)).items():
+    for place, cell in comparison(results).items():
         ratios = NOT_RUN
         if len(cell):
             measured = cell[["variance", "milliseconds"]]
-            variance, time = measured.loc["rao_relax-1"] / measured.loc["rebar-coupled"]
+            variance, time = measured.loc["unbiased_reinmax-1"] / measured.loc["rebar-coupled"]
             ratios = f"{variance:.2f} and {time:.2f}"
         texts.append(f"{place.replace('-', ', ')}: {ratios}")
     return texts

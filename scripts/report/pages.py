@@ -10,6 +10,7 @@ from scripts import style
 from scripts.report import (
     claims,
     estimators,
+    functions,
     permutations,
     rl,
     rl_tables,
@@ -32,7 +33,7 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
-MODULES = (style, claims, estimators, permutations, rl, rl_tables, speed, toy)
+MODULES = (style, claims, estimators, functions, permutations, rl, rl_tables, speed, toy)
 MODULES += (vae, vae_comparisons, vae_residual, vae_tables)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.rl.results import RATES, restricted
 from experiments.run.statistics import best_setting
-from scripts.intervals import ratio
+from scripts.intervals import Interval, mean, ratio
 from scripts.report.rl import LENGTHS, METHOD, faster, measured, pair_of
 from scripts.results import (
     NOT_RUN,
@@ -19,6 +19,10 @@ from scripts.results import (
 )
 from scripts.runs import POLICIES, solved
 from scripts.style import TITLES, label
+
+DETERMINISTIC = 0.01  # nats of entropy per step
+POINTS = ("at the start", "in the middle", "at the end")  # of training
+METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 
 
 def usual(env: str) -> list[str]:
@@ -50,6 +54,45 @@ def same_policies(results: Results, env: str) -> list[dict]:
         cells = {label(name): number(level.get(name), 2) for name in names or pair_of(env)}
         rows.append({"at the policies of": label(trained), **cells})
     return rows
+
+
+def terms_command(env: str) -> str:
+    every = {"cartpole": 300, "lunarlander": 2400, "pendulum": 40}[env]
+    return (
+        f"python -m experiments.rl preset=rl/paper env={env} mode=terms 'estimator=[a2c]' seeds=5 "
+        f"env.variance.points=3 env.variance.every={every}"
+    )
+
+
+def terms(results: Results, env: str) -> list[dict]:
+    """The terms of A2C's variance at three policies of its training, and what the methods gain."""
+    table = results.table(f"rl/paper/{env}-terms/a2c.csv")
+    if table is None:
+        return []
+    return [
+        {"policies": name, **{key: f"{share.text(0)} %" for key, share in shares.items()}}
+        for name, shares in zip(POINTS, term_shares(table), strict=True)
+    ]
+
+
+def term_shares(table: pd.DataFrame) -> list[dict[str, Interval]]:
+    """At each point: the terms and the methods' gains in percent, means over policies."""
+    point = table.groupby("seed").cumcount()
+    return [shares_of(table[point == index]) for index in range(len(POINTS))]
+
+
+def shares_of(group: pd.DataFrame) -> dict[str, Interval]:
+    """Shares of the sum of the terms, and gains over A2C."""
+    whole = group[["term_trajectory", "term_action", "term_state"]].sum(axis=1)
+    shares = {
+        "trajectory": group["term_trajectory"] / whole,
+        "action": group["term_action"] / whole,
+        "action, exact V": group["term_action_with_exact_value"] / whole,
+        "state": group["term_state"] / whole,
+    }
+    for method in (name for name in METHODS if f"total_{name}" in group):
+        shares[f"gain of {label(method)}"] = 1 - group[f"total_{method}"] / group["total_a2c"]
+    return {name: mean(100 * share.to_numpy()) for name, share in shares.items()}
 
 
 def grid(results: Results, env: str) -> list[dict]:
@@ -93,7 +136,8 @@ def solve_row(results: Results, preset: str, env: str, name: str) -> dict:
     cells = {
         "environment": TITLES[env],
         "estimator": label(name),
-        **dict.fromkeys(("rates", "steps", "seeds solved", "steps to solve ± se"), NOT_RUN),
+        **dict.fromkeys(("rates", "steps", "seeds solved", "collapsed"), NOT_RUN),
+        "steps to solve ± se": NOT_RUN,
         "episodes": NOT_RUN,
         "episodes, paper": f"{paper[name][0]} ± {paper[name][1]}" if name in paper else "none",
         "A2C's steps over its: [95 %]": NOT_RUN,
@@ -118,8 +162,19 @@ def solve_cells(
         "rates": " ".join(rates),
         "steps": number(table["frames"].min(), 0),
         "seeds solved": f"{done.sum()} of {len(table)}",
+        "collapsed": collapsed(results, preset, env, name, table),
         "steps to solve ± se": mean_and_error(times, 0) if done.any() else "never",
         "episodes": episodes if done.all() else "not all solved",
         "A2C's steps over its: [95 %]": over,
         "wall time, device": took(results.row(f"rl/{preset}/{env}/summary.csv", estimator=name)),
     }
+
+
+def collapsed(results: Results, preset: str, env: str, name: str, table: pd.DataFrame) -> str:
+    """How many seeds end with a nearly deterministic policy that has not solved the task."""
+    curves = results.table(f"rl/{preset}/{env}/{name}.csv")
+    if "entropy" not in curves:
+        return "-"
+    unsolved = table.loc[table["solved_frames"] < 0, "seed"]
+    entropy = curves.dropna(subset="entropy").groupby("seed")["entropy"].last()
+    return str(int((entropy[entropy.index.isin(unsolved)] < DETERMINISTIC).sum()))

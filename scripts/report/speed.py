@@ -1,34 +1,49 @@
-"""The benchmark's tables: times of training steps beside plain PyTorch code."""
+"""The benchmark's tables: the required speed, and the times beside plain PyTorch and JAX."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 
-from scripts.results import NOT_RUN, Results, markdown
+from scripts.bench.floors import floors
+from scripts.bench.measure import Row
+from scripts.results import Results, markdown
 
-MOST = 60  # rows of a benchmark's table that the page shows
-COMMANDS = {"cpu": "make bench", "cuda": "make bench ARGS='--device cuda'"}
+PLACE, COMMAND = "bench/cpu.csv", "make bench"
+HEADINGS = {
+    "problem": "problem",
+    "program": "program",
+    "time": "time",
+    "unit": "unit",
+    "over_eager": "over ours, eager",
+    "over_compiled": "over ours, compiled",
+    "spread": "spread",
+}
 
 
-def picture(results: Results, device: str) -> str:
-    command = COMMANDS[device]
-    caption = f"Time of a step on {device}: `{command}`"
-    return results.picture(f"bench_{device}", caption, command)
+def floor_table(results: Results) -> str:
+    """What is required, what version 1 reached, and what was measured."""
+    names = [item.name for item in fields(Row)]
+    rows = [Row(**{name: row[name] for name in names}) for row in results.rows(PLACE)]
+    return markdown(floor.cells() for floor in floors(rows))
 
 
-def csv_table(results: Results, place: str, device: str) -> str:
-    """A CSV file as a table, its first rows if there are many."""
-    table = results.table(place)
-    if table is None:
-        return f"{place}: {NOT_RUN}: `{COMMANDS[device]}`\n"
-    rows = [{key: plain(cell) for key, cell in row.items()} for row in results.rows(place)[:MOST]]
-    left = len(table) - len(rows)
-    more = f"\nThe other {left} rows: [{place}]({place})\n" if left else ""
-    return markdown(rows) + more
+def time_table(results: Results) -> str:
+    """Every measurement."""
+    return markdown(
+        {heading: plain(row[name]) for name, heading in HEADINGS.items()}
+        for row in results.rows(PLACE)
+    )
+
+
+def machine(results: Results) -> str:
+    """Where it was measured."""
+    return results.rows(PLACE)[0]["machine"]
 
 
 def plain(cell: str | float) -> str:
-    """A number in four digits, text as it is, a dash for what does not apply."""
+    """A number in three digits, text as it is, a dash for what does not apply."""
     if isinstance(cell, str):
         return cell or "-"
-    return f"{cell:.4g}" if np.isfinite(cell) else "-"
+    return f"{cell:.3g}" if np.isfinite(cell) else "-"

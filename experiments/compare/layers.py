@@ -1,14 +1,13 @@
-"""What estimators are compared on: toys with an exact gradient, and layers of trained VAEs.
+"""Layers of trained VAEs on which estimators are compared.
 
 A problem has `dist` (rows of logits), `f(b)`, `relaxed(h, lambda_)` (a smooth relaxation of f; f
-itself where `smooth`) and `redraw()` (new noise inside f, where f has noise).
+itself where `smooth`), `redraw()` (new noise inside f, where f has noise) and `context` (what a
+surrogate may see in addition to z, or None).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,37 +18,6 @@ from experiments.vae.data import Images
 from experiments.vae.models import VAE
 
 CHUNK = 2**18  # numbers that fit a cache, where flips go through the decoder
-
-
-@dataclass
-class Toy:
-    """One row of logits and an f whose exact gradient is known by enumeration."""
-
-    dist: Any
-    f: Callable[[Tensor], Tensor]
-    smooth = True
-
-    def relaxed(self, h: Tensor, lambda_: Tensor | float = 0.1) -> Tensor:
-        return self.f(h)
-
-    def redraw(self) -> None:
-        """f has no noise."""
-
-    def exact(self) -> Tensor:
-        """The exact gradient."""
-        return rx.exact_gradient(self.f, self.dist)
-
-
-def bernoulli_toy(t: float = 0.499) -> Toy:
-    """The paper's toy, (b - t)^2, at theta = 1/2."""
-    return Toy(rx.Bernoulli(torch.zeros(1, 1)), lambda b: (b - t).square().squeeze(-1))
-
-
-def categorical_toy(t: float = 0.499) -> Toy:
-    """Four classes with values 0, 1/3, 2/3 and 1: (value - t)^2."""
-    values = torch.linspace(0, 1, 4)
-    logits = torch.tensor([[0.4, -0.3, 0.1, -0.6]])
-    return Toy(rx.Categorical(logits), lambda b: (b @ values - t).square())
 
 
 class Layer:

@@ -1,4 +1,4 @@
-"""Models to measure on: checkpoints of VAE runs, trained first where they are missing."""
+"""What the comparison reads and writes: checkpoints of VAE runs, and tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from experiments.run.checkpoint import read_checkpoint
@@ -31,3 +32,8 @@ def trained(
     vae = VAE(model, images.mean.float(), generators=[torch.Generator()])
     vae.load_state_dict(read_checkpoint(run / "checkpoint.pt")["state"]["vae"])
     return vae
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
