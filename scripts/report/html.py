@@ -31,7 +31,7 @@ def body(markdown: str, pages: dict[str, str], folder: Path) -> str:
     text = with_anchors(text)
     for name in pages:
         text = text.replace(f'href="{name}.md"', f'href="#{name}"')
-    text = re.sub(r'<a href="(?!#)[^"]*">(.*?)</a>', r"\1", text)
+    text = re.sub(r'<a href="(?!#)[^"]*">(.*?)</a>', r"\1", text, flags=re.S)
     text = text.replace("<table>", '<div class="wide"><table>')
     return coloured(text.replace("</table>", "</table></div>"))
 
