@@ -125,6 +125,27 @@ def overview(claims: list[Claim]) -> list[dict[str, str]]:
     ]
 
 
+def in_short(claims: list[Claim]) -> list[dict[str, str]]:
+    """A row per claim with its verdict and the number of cases, without the numbers."""
+    return [
+        {
+            "the paper's claim": claim.says,
+            "verdict": f"**{claim.verdict}**",
+            "cases": f"{len(claim.run)} run, {len(claim.cells) - len(claim.run)} {NOT_RUN}",
+        }
+        for claim in claims
+    ]
+
+
+def lengths(claims: list[Claim]) -> str:
+    """How many cases were run, and how many of these at the paper's length."""
+    cells = [cell for claim in claims for cell in claim.cells]
+    run = [cell for claim in claims for cell in claim.run]
+    full = sum(cell.full for cell in run)
+    missing = f"{len(cells) - len(run)} are {NOT_RUN}"
+    return f"Of {len(cells)} cases, {missing} and {full} were run at the paper's length."
+
+
 def counted(claims: list[Claim]) -> str:
     """How many cases have which verdict."""
     verdicts = [cell.verdict for claim in claims for cell in claim.cells]

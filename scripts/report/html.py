@@ -28,11 +28,23 @@ def html(pages: dict[str, str], folder: Path) -> str:
 def body(markdown: str, pages: dict[str, str], folder: Path) -> str:
     text = MarkdownIt("commonmark").enable("table").render(markdown)
     text = re.sub(r'src="([^"]+)"', lambda match: f'src="{embedded(folder / match[1])}"', text)
+    text = with_anchors(text)
     for name in pages:
         text = text.replace(f'href="{name}.md"', f'href="#{name}"')
     text = re.sub(r'<a href="(?!#)[^"]*">(.*?)</a>', r"\1", text)
     text = text.replace("<table>", '<div class="wide"><table>')
     return coloured(text.replace("</table>", "</table></div>"))
+
+
+def with_anchors(text: str) -> str:
+    """Give the headings that a page itself links to the anchors that GitHub gives them."""
+
+    def heading(match: re.Match[str]) -> str:
+        anchor = re.sub(r"[^\w -]", "", match[1]).lower().replace(" ", "-")
+        linked = f'href="#{anchor}"' in text
+        return f'<h2 id="{anchor}">{match[1]}</h2>' if linked else match[0]
+
+    return re.sub(r"<h2>(.*?)</h2>", heading, text)
 
 
 def embedded(picture: Path) -> str:

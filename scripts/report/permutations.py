@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
-from scripts.intervals import Interval, mean, paired, share
+from scripts.intervals import mean, paired, share
 from scripts.report.claims import Cell, Claim
 from scripts.results import NOT_RUN, Results, by_seed, config, number, took
 from scripts.runs import PERMUTATIONS
@@ -53,11 +55,6 @@ class Run:
     def variance(self) -> np.ndarray:
         """Every seed's mean log-variance over training."""
         return self.curve("log_variance").mean().to_numpy()
-
-
-def runs(results: Results, case: str) -> dict[str, Run]:
-    found = {name: Run(results, case, name) for name in PERMUTATIONS}
-    return {name: run for name, run in found.items() if run.there}
 
 
 def published(results: Results, name: str) -> dict:
@@ -118,26 +115,39 @@ def cell(slow: Run, fast: Run, name: str, measure, digits: int) -> Cell:
 def matching(results: Results) -> list[dict[str, str]]:
     """The toy of Gadetsky et al., estimator by estimator."""
     rows = []
-    for name, run in runs(results, CASE).items():
-        paper, noisy = published(results, name), "log_variance" in run.table
+    for name in PERMUTATIONS:
+        run, paper = Run(results, CASE, name), published(results, name)
         rows.append(
             {
                 "estimator": label(name),
                 "loss at the end, published": number(paper["loss"], 2) if paper else "none",
-                "ours, 95 % interval": interval(mean(run.end("loss")), 4),
+                "ours, 95 % interval": interval(run.end("loss"), 4),
                 "optimum reached at step, published": steps(paper.get("reached")),
-                f"within {NEAR}, ours: median [10 %, 90 %]": when_reached(run.reached(NEAR)),
-                f"within {NEARER}": when_reached(run.reached(NEARER)),
+                f"within {NEAR}, ours: median [10 %, 90 %]": when_reached(run, NEAR),
+                f"within {NEARER}": when_reached(run, NEARER),
                 "ln Var at the end, published": str(paper.get("log_variance", "none")),
-                "ours: median": variance(run.end("log_variance")) if noisy else "no noise",
+                "ours: median": variance(run),
                 "wall time, device": took(run.row),
             }
         )
     return rows
 
 
-def variance(logs: np.ndarray) -> str:
-    """The median over seeds; a variance of 0 has no logarithm."""
+def interval(values: np.ndarray | None, digits: int) -> str:
+    """The mean over seeds with its interval; of one seed the number."""
+    if values is None:
+        return NOT_RUN
+    found = mean(values)
+    return number(found.value, digits) if found.seeds == 1 else found.text(digits)
+
+
+def variance(run: Run) -> str:
+    """The median over seeds at the end; a variance of 0 has no logarithm."""
+    if not run.there:
+        return NOT_RUN
+    if "log_variance" not in run.table:
+        return "no noise"
+    logs = run.end("log_variance")
     zero = int(np.isnan(logs).sum())
     others = f", and 0 in {zero} of {len(logs)} seeds" if zero else ""
     return number(np.nanmedian(logs), 1) + others
@@ -149,62 +159,58 @@ def steps(reached: list[int] | None) -> str:
     return " to ".join(number(step, 0) for step in sorted(set(reached)))
 
 
-def when_reached(reached: np.ndarray) -> str:
+def when_reached(run: Run, gap: float) -> str:
     """Quantiles over seeds, and how many seeds there are; the others count as never."""
+    if not run.there:
+        return NOT_RUN
+    reached = run.reached(gap)
     found = int((~np.isnan(reached)).sum())
-    count = "" if found == len(reached) else f", {found} of {len(reached)} seeds"
-    if len(reached) == 1 or np.isnan(reached).all():
-        return "none" if np.isnan(reached).all() else number(reached[0], 0)
+    if not found or len(reached) == 1:
+        return number(reached[0], 0) if found else "none"
     quantiles = np.quantile(np.nan_to_num(reached, nan=np.inf), [0.1, 0.5, 0.9], method="nearest")
     low, median, high = ("never" if np.isinf(q) else number(q, 0) for q in quantiles)
+    count = "" if found == len(reached) else f", {found} of {len(reached)} seeds"
     return f"{median} [{low}, {high}]{count}"
-
-
-def interval(found: Interval, digits: int) -> str:
-    return number(found.value, digits) if found.seeds == 1 else found.text(digits)
 
 
 def against_rloo(results: Results) -> str:
     """RELAX's loss minus RLOO's, mean over training, and the ratio of their wall times."""
     relax, rloo = (Run(results, CASE, name) for name in ("relax", "rloo"))
-    if not (relax.there and rloo.there):
+    if not (relax.row and rloo.row):
         return NOT_RUN
     losses = (run.curve("loss").mean().to_numpy() for run in (relax, rloo))
-    ratio = number(relax.row["seconds"] / rloo.row["seconds"], 1)
-    return (
-        f"{paired(*losses).text(3)} in the loss (mean over the steps), {ratio} times the wall time"
-    )
+    times = number(relax.row["seconds"] / rloo.row["seconds"], 1)
+    return f"{paired(*losses).text(3)} in the loss, mean over the steps, and {times} times the time"
 
 
 def structure(results: Results) -> list[dict[str, str]]:
     """Score gaps and structural Hamming distances after training."""
     rows = []
-    for n in ORDERS_OF:
-        found = runs(results, f"structure-n{n}")
-        for name, run in found.items():
-            rows.append(
-                {
-                    "nodes": n,
-                    "estimator": label(name),
-                    "evaluations of f per step": EVALUATIONS[name],
-                    "expected gap, nats": mean(run.end("gap")).text(2),
-                    "gap of the likeliest order": mean(run.end("mode_gap")).text(2),
-                    "its Hamming distance": mean(run.end("distance")).text(2),
-                    "the best order's": mean(run.end("best_distance")).text(2),
-                    "wall time, device": took(run.row),
-                }
-            )
+    for n, name in product(ORDERS_OF, EVALUATIONS):
+        run = Run(results, f"structure-n{n}", name)
+        rows.append(
+            {
+                "nodes": n,
+                "estimator": label(name),
+                "evaluations of f per step": EVALUATIONS[name],
+                "expected gap, nats": interval(run.end("gap"), 2),
+                "gap of the likeliest order": interval(run.end("mode_gap"), 2),
+                "its Hamming distance": interval(run.end("distance"), 2),
+                "the best order's": interval(run.end("best_distance"), 2),
+                "wall time, device": took(run.row),
+            }
+        )
     return rows
 
 
-def better_than_rloo(results: Results) -> str:
-    """RLOO's expected gap less RELAX's, by number of nodes."""
+def rloo_minus_relax(results: Results) -> str:
+    """The paired difference of the expected gaps, by number of nodes."""
     texts = []
     for n in ORDERS_OF:
-        pair = [Run(results, f"structure-n{n}", name) for name in ("rloo", "relax")]
-        if all(run.there for run in pair):
-            texts.append(f"n = {n}: {paired(*(run.end('gap') for run in pair)).text(2)}")
-    return ", ".join(texts) or NOT_RUN
+        ends = [Run(results, f"structure-n{n}", name).end("gap") for name in ("rloo", "relax")]
+        missing = any(end is None for end in ends)
+        texts.append(f"n = {n}: {NOT_RUN if missing else paired(*ends).text(2)}")
+    return ", ".join(texts)
 
 
 def sorting(results: Results) -> list[dict[str, str]]:
@@ -212,14 +218,13 @@ def sorting(results: Results) -> list[dict[str, str]]:
     rows = []
     for n in LISTS_OF:
         run = Run(results, f"sorting-n{n}", "gumbel_sinkhorn")
-        if run.there:
-            rows.append(
-                {
-                    "numbers in a list": n,
-                    "lists with an error": mean(run.end("lists_wrong")).text(3),
-                    "numbers in a wrong place": mean(run.end("numbers_wrong")).text(4),
-                    "seeds": len(run.end("loss")),
-                    "wall time, device": took(run.row),
-                }
-            )
+        rows.append(
+            {
+                "numbers in a list": n,
+                "lists with an error": interval(run.end("lists_wrong"), 3),
+                "numbers in a wrong place": interval(run.end("numbers_wrong"), 4),
+                "seeds": NOT_RUN if run.row is None else number(run.row["seeds"], 0),
+                "wall time, device": took(run.row),
+            }
+        )
     return rows

@@ -27,7 +27,7 @@ def claims(results: Results) -> list[Claim]:
     ratio_of_means = (
         "A2C's mean steps until solved over the method's, up to the run's length: a seed that does "
         "not solve the task counts with all its steps, so the ratio depends on that length (see "
-        "the figures). The paper's ratio is from its table."
+        "the figures). The paper's ratio is that of the episodes in its table."
     )
     variance = (
         "A2C's log-variance minus the method's, averaged over the measurements: first along each "
