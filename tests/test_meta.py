@@ -53,7 +53,7 @@ def test_the_toys_step(name, monkeypatch):
     noise = to_meta(run.method.noise(run.distribution(run.logit), run.noise))
     moved = ToyRun.__new__(ToyRun)
     monkeypatch.setattr("experiments.toy.train.device", lambda name: META)
-    monkeypatch.setattr(rx.replicas, "Streams", lambda seeds, place: list(seeds))
+    monkeypatch.setattr(rx.replicas, "Streams", lambda seeds, place, **block: list(seeds))
     moved.__init__(Toy(seeds=REPLICAS), name)
     moved.update(noise)
     assert moved.logit.is_meta and all(p.is_meta for p in moved.phi)
