@@ -6,8 +6,8 @@ import pandas as pd
 
 from experiments.rl.results import RATES, restricted
 from experiments.run.statistics import best_setting
-from scripts.intervals import Interval, mean, ratio
-from scripts.report.rl import LENGTHS, METHOD, faster, measured, pair_of
+from scripts.intervals import Interval, log_rank, mean, ratio
+from scripts.report.rl import LENGTHS, METHOD, faster, measured, p_value, pair_of, times
 from scripts.results import (
     NOT_RUN,
     Results,
@@ -178,3 +178,39 @@ def collapsed(results: Results, preset: str, env: str, name: str, table: pd.Data
     unsolved = table.loc[table["solved_frames"] < 0, "seed"]
     entropy = curves.dropna(subset="entropy").groupby("seed")["entropy"].last()
     return str(int((entropy[entropy.index.isin(unsolved)] < DETERMINISTIC).sum()))
+
+
+# ---- when a control variate that depends on the action pays ----
+
+
+def largest_share(results: Results, env: str) -> str:
+    """The largest share, at the three policies, of the action term that an exact V leaves."""
+    table = results.table(f"rl/paper/{env}-terms/a2c.csv")
+    if table is None:
+        return NOT_RUN
+    shares = [point["action, exact V"] for point in term_shares(table)]
+    return f"{max(shares, key=lambda share: share.value).text(0)} %"
+
+
+def gains(results: Results, env: str, method: str) -> str:
+    """What the method removes of A2C's variance at its own policies, after the start."""
+    table = results.table(f"rl/paper/{env}-terms/{method}.csv")
+    if table is None:
+        return NOT_RUN
+    points = term_shares(table)[1:]
+    return " and ".join(f"{point[f'gain of {label(method)}'].text(0)} %" for point in points)
+
+
+def at_one_rate(results: Results, env: str, baseline: str, method: str) -> str:
+    """A2C's steps over the method's where both run at one rate, and the log-rank test."""
+    tables = [solved(results, "paper", env, name) for name in (baseline, method)]
+    if any(table is None for table in tables):
+        return NOT_RUN
+    found = ratio(*(restricted(table) for table in tables))
+    return f"{found.text(2)} (log-rank p {p_value(log_rank(*map(times, tables)))})"
+
+
+def final_returns(results: Results, env: str, name: str) -> str:
+    """The mean return of the last 100 episodes, over seeds."""
+    table = solved(results, "paper", env, name)
+    return NOT_RUN if table is None else mean(table["recent"].to_numpy()).text(3)
