@@ -225,7 +225,11 @@ def parameters_of(given: Any, argument: str) -> list[Tensor]:
     if hasattr(given, "parameters"):
         return list(given.parameters())
     if isinstance(given, Iterable) and not isinstance(given, str | dict):
-        return [p for part in given for p in parameters_of(part, argument)]
+        parts = list(given)
+        others = [p for p in parts if not (isinstance(p, Tensor) or hasattr(p, "parameters"))]
+        if not others:
+            return [p for part in parts for p in parameters_of(part, argument)]
+        given = others[0]
     raise TypeError(
         f"{argument} must be a module, a parameter, or an iterable of modules and parameters, not "
         f"{type(given).__name__}"

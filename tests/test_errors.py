@@ -57,7 +57,7 @@ STEPS = Steps(torch.zeros(4, 3))
         (
             lambda: rx.relax(quadratic, NORMAL, c=quadratic),
             TypeError,
-            "Normal is continuous: use lax, measure_valued, nvil, pathwise, reinforce or rloo",
+            "Normal is continuous: use grpo, lax, .* reinforce or rloo",
         ),
         (
             lambda: rx.lax(quadratic, BERNOULLI, c=quadratic),
@@ -75,7 +75,11 @@ STEPS = Steps(torch.zeros(4, 3))
             "needs a Bernoulli",
         ),
         (lambda: rx.exact_gradient(quadratic, NORMAL), TypeError, "discrete distribution"),
-        (lambda: rx.surrogates.mlp(3, activation="gelu"), ValueError, "tanh, relu, elu"),
+        (
+            lambda: rx.surrogates.mlp(3, activation="gelu"),
+            ValueError,
+            "tanh, relu, leaky_relu, elu",
+        ),
         (lambda: rx.surrogates.Scales(lambda_=0.0), ValueError, "above 0"),
         (
             lambda: rx.Draw(BERNOULLI, rx.Bernoulli(torch.zeros(2)).noise()),
@@ -108,18 +112,18 @@ def test_misuse_is_answered_with_cause_and_fix(call, error, message):
     [
         (
             lambda: rx.relax(quadratic, STEPS, c=quadratic),
-            r"condition\(b, v\).*Steps does not define condition: define it, or use nvil, "
+            r"condition\(b, v\).*Steps does not define condition: define it, or use grpo, nvil, "
             "reinforce or rloo",
         ),
         (
             lambda: rx.dlax(quadratic, STEPS, c=quadratic),
-            "Steps does not define log_prob_z: define it, or use nvil, reinforce or rloo",
+            "Steps does not define log_prob_z: define it, or use grpo, nvil, reinforce or rloo",
         ),
         (
             lambda: rx.lax(quadratic, STEPS, c=quadratic),
-            "Steps is discrete: use nvil, reinforce or rloo",
+            "Steps is discrete: use grpo, nvil, reinforce or rloo",
         ),
-        (lambda: rx.disarm(quadratic, STEPS), "needs a Bernoulli.*Steps is none: use nvil"),
+        (lambda: rx.disarm(quadratic, STEPS), "needs a Bernoulli.*Steps is none: use grpo"),
         (lambda: rx.exact_gradient(quadratic, STEPS), "define it, or give bias_test the exact"),
     ],
 )

@@ -88,7 +88,10 @@ def test_an_activation_may_be_given_by_its_functions():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MLP(SIZES, "swish"), "activation must be one of tanh, relu, elu, got 'swish'"),
+        (
+            lambda: MLP(SIZES, "swish"),
+            "one of tanh, relu, leaky_relu, elu, got 'swish'",
+        ),
         (lambda: Linear(3, 2, 3, generator=generators(2)), "2 generators for 3 replicas"),
     ],
 )

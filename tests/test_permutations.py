@@ -133,10 +133,13 @@ def test_sinkhorn_is_doubly_stochastic_and_tends_to_the_matching(float64):
     torch.testing.assert_close(soft.sum(-1), torch.ones(20, 6))
     torch.testing.assert_close(soft.sum(-2), torch.ones(20, 6))
     assert sinkhorn(1e6 * scores, 20).isfinite().all()
+    every = torch.eye(6)[torch.tensor(list(permutations(range(6))))]
+    totals = (every * scores.unsqueeze(1)).sum((-2, -1)).topk(2, dim=1).values
+    clear = totals[:, 0] - totals[:, 1] > 0.1  # the second best has a weight of e^-50
     best = torch.eye(6)[matching(scores)]
     sharp = sinkhorn(500 * scores, 20_000)
-    close = (sharp - best).abs().amax((-2, -1)) < 0.1
-    assert close.double().mean() > 0.9
+    assert clear.sum() > 10
+    torch.testing.assert_close(sharp[clear], best[clear], atol=0.1, rtol=0)
 
 
 def test_the_matching_is_the_best_of_all():

@@ -52,7 +52,7 @@ def kill_midway(place: Path, *overrides: str) -> Path:
 
         def replace(*args):
             seen.append(args)
-            if len(seen) > 60:
+            if len(seen) > 8:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(*args)
 
