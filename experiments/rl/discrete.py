@@ -153,7 +153,9 @@ class Discrete:
         There is no bootstrapping and no factor gamma^t, as in the paper.
         """
         returns = discount(batch.reward, batch.last, self.config.gamma).to(batch.x.dtype)
-        return Steps(batch.x, batch.action, batch.noise, batch.mask, returns)
+        # A compiled update expects the same layout whatever the number of steps.
+        noise = rx.Noise(*(None if n is None else n.contiguous() for n in batch.noise))
+        return Steps(batch.x, batch.action, noise, batch.mask, returns.contiguous())
 
     def episode_gradient(self, logits: Tensor, logits_grad: Tensor, steps: Steps) -> list[Tensor]:
         """The gradient in the policy's weights, summed over each replica's episode.

@@ -43,6 +43,7 @@ class Fast:
 
     def __call__(self, noise: rx.Noise) -> None:
         """Train with noise for `steps` steps, [..., R, steps, 1]."""
+        noise = rx.Noise(*(None if x is None else _replicas_last(x, -3) for x in noise))
         self.graph(self.values, self.m, self.v, self.count, self.zero, noise)
 
     def _several(self, values, m, v, count, zero, noise) -> None:
@@ -119,6 +120,6 @@ def _adam(p, m, v, grad, lr: float, count: Tensor, optimizer: rx.replicas.Adam):
     return p - lr * (m / (1 - beta1**count)) / size, m, v
 
 
-def _replicas_last(x: Tensor) -> Tensor:
-    """The same tensor [R, ...], with the replicas next to each other in memory."""
-    return x.movedim(0, -1).contiguous().movedim(-1, 0)
+def _replicas_last(x: Tensor, axis: int = 0) -> Tensor:
+    """The same tensor, with the replicas, which are at this axis, next to each other in memory."""
+    return x.movedim(axis, -1).contiguous().movedim(-1, axis)
