@@ -144,14 +144,14 @@ class Continuous:
     # ---- for terms.py: other actions at one step of each episode ----
 
     def alternatives(
-        self, batch: Batch, step: np.ndarray, count: int
+        self, batch: Batch, step: np.ndarray, count: int, generator: np.random.Generator
     ) -> tuple[list[np.ndarray], Tensor]:
         """`count` actions drawn from the policy at the step, [R, D] each, and 1 / count, [A, R]."""
         rows = torch.arange(len(step))
         with torch.no_grad():
-            mean, log_std = self.policy(batch.x)
-            normal = Normal(mean[rows, step], log_std[rows, step].exp())
-            actions = [normal.sample().numpy() for _ in range(count)]
+            mean, log_std = (x[rows, step].numpy() for x in self.policy(batch.x))
+        noise = generator.standard_normal((count, *mean.shape)).astype(mean.dtype)
+        actions = list(mean + np.exp(log_std) * noise)
         return actions, torch.full((count, len(step)), 1 / count, dtype=torch.float64)
 
     def score_gradients(self, batch: Batch, action: np.ndarray, weight: Tensor) -> list[Tensor]:

@@ -180,7 +180,7 @@ class Discrete:
     # ---- for terms.py: other actions at one step of each episode ----
 
     def alternatives(
-        self, batch: Batch, step: np.ndarray, count: int
+        self, batch: Batch, step: np.ndarray, count: int, generator: np.random.Generator
     ) -> tuple[list[np.ndarray], Tensor]:
         """Every action, as [R] each, and its probability at the step, [A, R]."""
         rows = torch.arange(len(step))

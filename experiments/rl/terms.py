@@ -84,7 +84,7 @@ def measure(players: Agents, names: list[str], generator: np.random.Generator) -
         f"total_{name}": total(flat(learner.replica_gradients(name, batch, chosen)), weight)
         for name in names
     }
-    actions, probability = learner.alternatives(batch, step, SAMPLED)
+    actions, probability = learner.alternatives(batch, step, SAMPLED, generator)
     gradients, returns = [], []
     for action in actions:  # [R] or [R, D]
         gradients.append(flat(learner.score_gradients(batch, action, chosen)))
