@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from experiments.permutations.config import Permutations
 from experiments.run.config import run_path
-from experiments.run.files import read_table, replace_rows, single_precision, write_table
+from experiments.run.files import export_run
 from experiments.run.statistics import standard_error
 
 KEYS = ("step", "seed")
@@ -49,13 +48,4 @@ def results_path(config: Permutations) -> Path:
 def export(config: Permutations, estimator: str) -> None:
     """Write <estimator>.csv and the estimator's row of summary.csv."""
     run = run_path(config, "permutations", config.case, estimator)
-    folder, table = results_path(config), read_table(run / "metrics.csv")
-    columns = [*KEYS, *(name for name in METRICS if name in table)]
-    integers = [table[name].astype(int).astype(str).tolist() for name in KEYS]
-    cells = [single_precision(table[name]) for name in columns[2:]]
-    write_table(folder / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
-
-    row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
-    cells = tuple(row.get(name) for name in SUMMARY)
-    lock = run.with_name("summary.lock")
-    replace_rows(folder / "summary.csv", SUMMARY, run.name, [cells], lock)
+    export_run(run, results_path(config), KEYS, METRICS, SUMMARY)

@@ -35,13 +35,6 @@ class Batch:
     after: Tensor
     observation: Tensor | None
 
-    def draw(self, dist: rx.Distribution) -> rx.Draw:
-        """The actions and their noise as a Draw from the policy's present distribution.
-
-        The padding was not drawn from it, so `dist` must not validate.
-        """
-        return rx.Draw(dist, self.noise, self.action)
-
     @cached_property
     def _index(self) -> Tensor:
         return torch.arange(self.reward.shape[1])

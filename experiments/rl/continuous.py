@@ -117,7 +117,8 @@ class Continuous:
     def estimate(self, name: str, batch: Batch, inputs: Inputs) -> rx.Estimate:
         """The core's estimate for the episodes as they were played, one row per step."""
         mean, log_std = self.policy(batch.x)
-        draw = batch.draw(rx.Normal(mean, log_std, replicas=1, validate=False))
+        policy = rx.Normal(mean, log_std, replicas=1, validate=False)  # it did not draw the padding
+        draw = rx.Draw(policy, batch.noise, batch.action)
         if CONTINUOUS[name].critic:
             c = partial(self.surrogates[name].net, inputs.states)
             return rx.lax(inputs.advantage, draw, c=c)

@@ -59,10 +59,6 @@ class Steps(NamedTuple):
     mask: Tensor
     returns: Tensor
 
-    def draw(self, dist: rx.Distribution) -> rx.Draw:
-        """The actions and their noise as a Draw from the policy's present distribution."""
-        return rx.Draw(dist, self.noise, self.action)
-
 
 class Critic:
     """What a variant learns beside the policy: nothing, V(s) or c(z, s), with its optimiser."""
@@ -79,7 +75,8 @@ class Critic:
     def estimate(self, logits: Tensor, steps: Steps) -> rx.Estimate:
         """The core's estimate for the episodes as they were played, one row per step."""
         distribution = PublishedSampler if self.variant.published else rx.Categorical
-        draw = steps.draw(distribution(logits, replicas=1, validate=False))
+        policy = distribution(logits, replicas=1, validate=False)  # it did not draw the padding
+        draw = rx.Draw(policy, steps.noise, steps.action)
         if self.variant.critic == "surrogate":
             return rx.relax(steps.returns, draw, c=partial(self.net, steps.x))
         baseline = self.net(steps.x).squeeze(-1) if self.net else 0.0
@@ -228,10 +225,8 @@ class Discrete:
     ) -> tuple[Tensor, ...]:
         """The estimate and the gradient of the entropy bonus, in the policy's weights."""
         real = estimate.grad.detach() * steps.mask[..., None]
-        bonus, weights = (
-            torch.full_like(entropy, self.config.entropy),
-            list(self.policy.parameters()),
-        )
+        bonus = torch.full_like(entropy, self.config.entropy)
+        weights = list(self.policy.parameters())
         return torch.autograd.grad(
             [estimate.theta, entropy], weights, [real, bonus], retain_graph=True
         )

@@ -12,10 +12,10 @@ in the policy's weights. By the law of total variance, with Q(s, a) = E[R | s, a
 
 and a control variate that depends on the action, as those of RELAX and LAX, can remove the action
 term alone. The part of it that is left when V is exact, V(s) = E_a Q(s, a), is measured as well:
-the rest a better V would remove. One step of every episode is visited again: the episode is
-replayed up to it, and goes on twice, independently, after each of several actions. Products of the
-two returns of an action are unbiased estimates of products of Q. Variances are sums over the
-weights (traces).
+a better V would remove the rest. For one step of every episode, the episode is replayed up to that
+step, and for each of several actions two independent continuations are simulated. The product of an
+action's two returns is an unbiased estimate of Q(s, a)^2. Variances are sums over the weights
+(traces).
 
 Source: Tucker et al. (2018), "The mirage of action-dependent baselines in deep reinforcement
 learning", section 3.

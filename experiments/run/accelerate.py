@@ -31,7 +31,7 @@ def compiles(mode: str, steps: int, worthwhile: int) -> bool:
     Args:
         mode: auto, on or off.
         steps: of the run.
-        worthwhile: how many steps have to be saved time on before compiling has paid.
+        worthwhile: the number of steps from which compiling saves time.
     """
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     return mode == "on" or (mode == "auto" and steps >= worthwhile and compiler is not None)

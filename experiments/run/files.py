@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
+import json
 import os
 import sys
 import time
@@ -152,6 +153,28 @@ def replace_rows(
         others = [row for row in read_rows(path, columns) if row[0] != name]
         ordered = sorted([*others, *map(tuple, rows)], key=lambda row: row[:2])
         write_table(path, columns, with_old_times(path, columns, ordered))
+
+
+def export_run(
+    run: Path, folder: Path, integers: Sequence[str], curves: Sequence[str], summary: Sequence[str]
+) -> None:
+    """Write a finished run's <estimator>.csv into folder, and its row of summary.csv.
+
+    Args:
+        run: the run folder, with metrics.csv and summary.json.
+        folder: of the case in results/.
+        integers, curves: columns of metrics.csv; curves that it lacks are left out.
+        summary: the columns of summary.csv, the estimator's name first.
+    """
+    table = read_table(run / "metrics.csv")
+    curves = [name for name in curves if name in table]
+    cells = [table[name].astype(int).astype(str).tolist() for name in integers]
+    cells += [single_precision(table[name]) for name in curves]
+    write_table(folder / f"{run.name}.csv", [*integers, *curves], zip(*cells, strict=True))
+    row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
+    lock = run.with_name("summary.lock")
+    cells_of_row = tuple(row.get(name) for name in summary)
+    replace_rows(folder / "summary.csv", summary, run.name, [cells_of_row], lock)
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.run.config import run_path
-from experiments.run.files import read_table, replace_rows, single_precision, write_table
+from experiments.run.files import export_run
 from experiments.run.statistics import standard_error
 from experiments.toy.config import Toy
 
@@ -90,14 +89,5 @@ def results_path(config: Toy) -> Path:
 
 def export(config: Toy, estimator: str) -> None:
     """Write <estimator>.csv and the estimator's row of summary.csv."""
-    run, folder = run_path(config, "toy", config.case, estimator), results_path(config)
-    table = read_table(run / "metrics.csv")
-    columns = ["step", "seed", *(name for name in CURVES if name in table)]
-    integers = [table[name].astype(int).astype(str).tolist() for name in ("step", "seed")]
-    cells = [single_precision(table[name]) for name in columns[2:]]
-    write_table(folder / f"{run.name}.csv", columns, zip(*integers, *cells, strict=True))
-
-    row = json.loads((run / "summary.json").read_text()) | {"estimator": run.name}
-    cells = tuple(row.get(name) for name in SUMMARY)
-    lock = run.with_name("summary.lock")
-    replace_rows(folder / "summary.csv", SUMMARY, run.name, [cells], lock)
+    run = run_path(config, "toy", config.case, estimator)
+    export_run(run, results_path(config), ("step", "seed"), CURVES, SUMMARY)
