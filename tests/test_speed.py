@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import relax as rx
-from experiments.run import accelerate
+from experiments.run import accelerate, onednn
 from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.train import Run as ToyRun
@@ -174,6 +175,36 @@ def test_a_compiled_update_of_a_policy_follows_the_eager_one_for_episodes_of_any
     assert len(lengths) > 3 and readings["entropy"].shape == (2,)
     for p, q in zip(fast.learner.tensors(), plain.learner.tensors(), strict=True):
         torch.testing.assert_close(p, q, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_large_products_by_onednn_equal_those_of_torch(monkeypatch, replicas):
+    monkeypatch.setattr(onednn, "large", lambda a, b: a.shape[1] > 2)
+    inputs = [torch.randn(replicas, *size) for size in ((1, 7), (5, 60), (60, 7))]
+
+    def products(bias, x, weight):
+        small = torch.bmm(x[:, :2], weight)
+        return small, torch.baddbmm(bias, x, weight), torch.bmm(x.mT, x), torch.bmm(x, x.mT)
+
+    module = make_fx(products, tracing_mode="fake")(*inputs)
+    onednn.UseOneDnn()(module.graph)
+    module.recompile()
+    names = [str(node.target) for node in module.graph.nodes]
+    assert names.count("relax_experiments.bmm.default") == 3
+    assert names.count("aten.bmm.default") == 1
+    for ours, theirs in zip(module(*inputs), products(*inputs), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_only_large_products_of_known_size_go_to_onednn():
+    def is_large(rows, inner, columns, **kind):
+        return onednn.large(torch.empty(1, rows, inner, **kind), torch.empty(1, inner, columns))
+
+    assert is_large(24, 784, 200) and is_large(784, 24, 200)
+    assert not is_large(24, 200, 200)
+    assert not is_large(24, 784, 200, dtype=torch.float64)
+    assert not is_large(24, 784, 200, device="meta")
 
 
 def test_auto_compiles_a_long_run_where_there_is_a_compiler(monkeypatch):

@@ -90,6 +90,23 @@ def test_two_ranks_leave_the_files_of_one_process(tmp_path, family, own):
     assert all("of2/" in name for name in two.keys() - one.keys())
 
 
+def test_processes_without_an_estimator_share_the_replicas_of_one(tmp_path):
+    """Whatever the number of processes when the run is continued."""
+    own = ("lr=[1e-2,1e-3,1e-4]", "pictures=true")
+    assert victims.run("vae", tmp_path / "one", *own, "epochs=3") == 0
+    for epochs, processes in ((2, 2), (3, 1), (3, 2)):
+        more = (f"epochs={epochs}", f"processes={processes}")
+        assert victims.run("vae", tmp_path / "two", *own, *more) == 0
+    one, two = victims.files(tmp_path / "one"), victims.files(tmp_path / "two")
+    assert {name: two[name] for name in one} == one
+    divided = {name for name in two if ".rank0of2/" in name or ".rank1of2/" in name}
+    assert divided == two.keys() - one.keys() and divided
+    pictures = [
+        sorted(p.name for p in (tmp_path / n).rglob("results/**/*.png")) for n in ("one", "two")
+    ]
+    assert pictures[0] == pictures[1] and pictures[0]
+
+
 def test_replicas_are_dealt_out_and_put_together_again(monkeypatch):
     rows = ["1,0,.5", "1,1,.6", "1,2,.7", "2,0,.8", "2,1,.9", "2,2,1."]
     parts = []

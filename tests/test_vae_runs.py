@@ -92,7 +92,7 @@ def test_the_plan_counts_steps_and_measurements(run_dirs, digits):
     assert 0 < found[20] < found[20_000] < 3600
     chosen = config(run_dirs, lr=[1e-3, 1e-4], estimators={"rebar": {}, "relax": {}})
     line = plan.describe(chosen, digits)
-    assert line.endswith("rebar, relax; 2 replicas (rates x seeds), 60 steps")
+    assert line.endswith("rebar, relax; 2 replicas (rates x seeds), 60 steps, eager")
 
 
 def test_the_command_trains_and_the_figures_are_drawn(run_dirs, tmp_path):

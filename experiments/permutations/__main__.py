@@ -29,7 +29,9 @@ def run(config: Permutations) -> None:
 def describe(config: Permutations) -> str:
     """What will be run, in one line."""
     names = ", ".join(config.estimators)
-    return f"permutations, {config.case}: {names}; {config.seeds} seeds, {config.steps} steps"
+    size = f"{config.seeds} seeds, {config.steps} steps"
+    how = "compiled" if config.compiled else "eager"
+    return f"permutations, {config.case}: {names}; {size}, {how}"
 
 
 register("permutations", Permutations, SETTINGS)

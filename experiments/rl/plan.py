@@ -52,4 +52,5 @@ def frames_per_second(agents: Agents, seconds: float = 1.0) -> float:
 def describe(config: Rl) -> str:
     """What will be run, in one line."""
     names = ", ".join(config.estimators)
-    return f"rl, {config.case}: {names}; {config.seeds} seeds of {config.frames} frames"
+    how = "compiled" if config.compiled else "eager"
+    return f"rl, {config.case}: {names}; {config.seeds} seeds of {config.frames} frames, {how}"

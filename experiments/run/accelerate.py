@@ -48,15 +48,19 @@ def compiled(function: Callable, varying: int | None = None) -> Callable:
     refers to before every call, which would cost half a millisecond. Therefore every run gets a
     code object of its own, and only the guards on tensors are kept.
     """
+    from experiments.run import onednn  # imports the compiler, which takes half a second
+
     plain = getattr(function, "__func__", function)
     code, closure = plain.__code__.replace(), plain.__closure__
     own = FunctionType(code, plain.__globals__, plain.__name__, plain.__defaults__, closure)
     if isinstance(function, MethodType):
         own = MethodType(own, function.__self__)
-    options = {
+    options: dict[str, Any] = {
         "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
         "cpp.use_decompose_tanh": True,  # computed from exp, which is much faster on a CPU
     }
+    if onednn.is_faster():
+        options["post_grad_custom_post_pass"] = onednn.UseOneDnn()
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph
     dynamic = None if varying is not None else False
     fast = torch.compile(own, fullgraph=True, dynamic=dynamic, options=options)

@@ -109,6 +109,17 @@ class Experiment:
         on_gpu = device(self.device).type == "cuda"
         return 1 if on_gpu else min(self.processes, len(self.estimators))
 
+    @property
+    def per_estimator(self) -> int:
+        """How many processes there are for the replicas of one estimator; on a GPU one.
+
+        On a CPU several replicas take as long as one after the other, so that a process that has no
+        estimator of its own takes some of another's replicas.
+        """
+        if device(self.device).type == "cuda" or ranks.size() > 1:
+            return 1
+        return max(1, self.processes // len(self.estimators))
+
 
 def overlay(schema: type, values: dict[str, Any], where: str) -> Any:
     """The dataclass with `values` over its defaults. UserError: unknown keys, wrong types."""

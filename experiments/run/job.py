@@ -66,7 +66,12 @@ class Job:
         rows: str = "quantiles",
         bar: bool = True,
     ) -> Tracker:
-        """The tracker of a run of so many steps; `rows` and `bar` as in Tracker."""
+        """The tracker of a run of so many steps; `rows` and `bar` as in Tracker.
+
+        With rows="each" the names of the W&B runs do not tell which rank trained the replica.
+        """
+        path = run_path(self.config, self.family, self.case, self.estimator)
+        name = path.name if rows == "each" else folder.path.name
         return Tracker(
             folder,
             run.keys,
@@ -75,7 +80,7 @@ class Job:
             self.config.tracking,
             group=f"{self.family}-{self.config.preset}-{self.case}",
             job_type=self.estimator,
-            name=f"{self.family}-{self.case}-{folder.path.name}",
+            name=f"{self.family}-{self.case}-{name}",
             rows=rows,
             runs=self.config.runs,
             bar=bar,

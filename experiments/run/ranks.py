@@ -1,17 +1,20 @@
-"""Several GPUs: torchrun gives every rank its own replicas, and rank 0 merges their results.
+"""Replicas in several processes: every rank trains its own, and their results are merged.
 
-    torchrun --nproc-per-node 4 -m experiments.vae preset=vae/paper
+    torchrun --nproc-per-node 4 -m experiments.vae preset=vae/paper      (a rank per GPU)
+    python -m experiments.vae estimator=[relax] seeds=8 processes=2      (a rank per CPU core)
 
 Each rank trains in a run folder of its own (relax.rank0of4), which is saved and resumed like any
-other, and nothing is exchanged until all are done. Rank 0 then writes the folder that a run on one
-GPU would have written, with the same metrics.csv: replicas do not depend on each other.
+other, and nothing is exchanged until all are done. Then the folder is written that a single process
+would have written, with the same metrics.csv: replicas do not depend on each other.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import zip_longest
 from pathlib import Path
@@ -24,6 +27,7 @@ from experiments.run.files import disk_errors, write_whole
 
 PATIENCE = timedelta(days=30)  # the first rank to finish waits for the last
 FILES = ("config.json", "summary.json", "metrics.csv")
+Summarise = Callable[[Path, list[dict[str, Any]]], dict[str, Any]]
 
 
 def rank() -> int:
@@ -55,14 +59,45 @@ def mine(rows: Sequence[Any]) -> list[Any]:
 
 
 def shard(path: Path) -> Path:
-    """The run folder of this rank's replicas; the run's own without torchrun."""
+    """The run folder of this rank's replicas; the run's own if there is one rank."""
     return path if size() == 1 else path.with_name(f"{path.name}.rank{rank()}of{size()}")
 
 
-def gather(
-    paths: Iterable[Path], summarise: Callable[[Path, list[dict[str, Any]]], dict[str, Any]]
-) -> bool:
-    """Merge the ranks' run folders on rank 0.
+@contextmanager
+def acting_as(rank: int, size: int) -> Iterator[None]:
+    """Be this rank of so many in the block, as a process of torchrun is."""
+    before = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE")}
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def count(path: Path, wanted: int) -> int:
+    """How many ranks train this run: as many as began it, `wanted` if nobody did."""
+    begun = [found.name for found in path.parent.glob(f"{path.name}.rank0of*")]
+    if begun:
+        return int(min(begun).rpartition("of")[2])
+    return 1 if path.exists() else wanted
+
+
+def merge(path: Path, size: int, summarise: Summarise) -> None:
+    """Write the run folder of which `size` ranks on this machine have trained the replicas.
+
+    Args:
+        path, summarise: as in `gather`.
+    """
+    parts = []
+    for number in range(size):
+        with acting_as(number, size):
+            parts.append(_read(shard(path)))
+    _merge(path, parts, summarise)
+
+
+def gather(paths: Iterable[Path], summarise: Summarise) -> bool:
+    """Merge the run folders of torchrun's ranks, on rank 0.
 
     Args:
         paths: the run folders of the undivided run.
@@ -91,9 +126,13 @@ def _read(folder: Path) -> dict[str, str]:
         return {name: (folder / name).read_text() for name in FILES}
 
 
-def _merge(path: Path, parts: list[dict[str, str]], summarise: Callable) -> None:
+def _merge(path: Path, parts: list[dict[str, str]], summarise: Summarise) -> None:
     with disk_errors(path, "write"):
         path.mkdir(parents=True, exist_ok=True)
+        with acting_as(0, len(parts)):
+            pictures = shard(path) / "media"  # of the first replica
+        if pictures.exists():
+            shutil.copytree(pictures, path / "media", dirs_exist_ok=True)
         write_whole(path / "config.json", parts[0]["config.json"].encode())
         record = interleaved([part["metrics.csv"] for part in parts])
         write_whole(path / "metrics.csv", record.encode())

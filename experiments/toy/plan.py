@@ -32,5 +32,6 @@ def seconds_per_step(run: Run) -> float:
 def describe(config: Toy) -> str:
     """What will be run, in one line."""
     names = ", ".join(config.estimators)
-    size = f"{config.seeds} seeds, {config.steps} steps"
+    how = "compiled" if config.compiled else "eager"
+    size = f"{config.seeds} seeds, {config.steps} steps, {how}"
     return f"toy, E[(b - {config.t:g})^2]: {names}; {size}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +16,7 @@ from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.plan import describe, seconds
 from experiments.vae.results import export, results_path
-from experiments.vae.train import train
+from experiments.vae.train import rows_of, train
 
 BANNER = """
 ======================================================================================
@@ -31,14 +33,24 @@ def run(config: Vae) -> None:
     torch.set_flush_denormal(True)
     images = find_images(config)
     costs = {name: seconds(config, name, images) for name in config.estimators}
-    task = partial(train, config, images=images, bar=config.at_once == 1)
-    train_all(config, describe(config, images), costs, task)
-    paths = [run_path(config, "vae", config.case(images), name) for name in config.estimators]
-    if not ranks.gather(paths, lambda _, summaries: ranks.united(summaries)):
+    paths = {name: run_path(config, "vae", config.case(images), name) for name in config.estimators}
+    wanted = min(config.per_estimator, len(rows_of(config)))
+    shared = {name: ranks.count(path, wanted) for name, path in paths.items()}
+    alone = config.at_once == max(shared.values()) == 1
+    task = partial(train, config, images=images, bar=alone)
+    train_all(config, describe(config, images), costs, task, shared)
+    for name, path in paths.items():
+        if shared[name] > 1:
+            ranks.merge(path, shared[name], united)
+    if not ranks.gather(paths.values(), united):
         return
     for name in config.estimators:
         export(config, name, images)
     print(f"curves and summary.csv: {results_path(config, images)}", flush=True)
+
+
+def united(_: Path, summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    return ranks.united(summaries)
 
 
 def find_images(config: Vae) -> data.Images:

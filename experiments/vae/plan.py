@@ -36,4 +36,6 @@ def describe(config: Vae, images: Images) -> str:
     """What will be run, in one line."""
     rows, steps = len(rows_of(config)), config.total_steps(len(images.train))
     replicas = f"{rows} replicas (rates x seeds), " if rows > 1 else ""
-    return f"vae, {config.case(images)}: {', '.join(config.estimators)}; {replicas}{steps:,} steps"
+    how = "compiled" if config.compiled(len(images.train)) else "eager"
+    names = ", ".join(config.estimators)
+    return f"vae, {config.case(images)}: {names}; {replicas}{steps:,} steps, {how}"

@@ -28,6 +28,7 @@ FAMILIES = {  # smoke-sized runs of one to three seconds
         "data=digits",
         "estimator=[relax]",
         "estimators.relax={warm_up: 5, hidden: 8}",
+        "processes=1",
         "latents=8",
         "batch=100",
         "epochs=5",
