@@ -58,7 +58,7 @@ class Batch:
 
     def episodes(self) -> list[list[tuple[int, int]]]:
         """(start, end) of every episode, per replica."""
-        ends = [(row.nonzero()[:, 0] + 1).tolist() for row in self.last]
+        ends = [(np.flatnonzero(row) + 1).tolist() for row in self.last.numpy()]
         return [list(zip([0, *e][:-1], e, strict=True)) for e in ends]
 
 

@@ -37,12 +37,14 @@ def compiles(mode: str, steps: int, worthwhile: int) -> bool:
     return mode == "on" or (mode == "auto" and steps >= worthwhile and compiler is not None)
 
 
-def compiled(function: Callable, varying: int | None = None) -> Callable:
+def compiled(function: Callable, varying: int | None = None, tiny: bool = False) -> Callable:
     """torch.compile of a function or bound method for one run; it may take gradients itself.
 
     Args:
         function: of tensors, or of lists and tuples of tensors.
         varying: an axis of every tensor that has it, whose length changes from call to call.
+        tiny: most tensors have a few numbers, so that allocating them takes longer than computing
+            them; those inside the function are put on the stack.
 
     torch caches compiled code per code object and checks guards on everything that the function
     refers to before every call, which would cost half a millisecond. Therefore every run gets a
@@ -59,6 +61,8 @@ def compiled(function: Callable, varying: int | None = None) -> Callable:
         "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
         "cpp.use_decompose_tanh": True,  # computed from exp, which is much faster on a CPU
     }
+    if tiny:
+        options |= {"cpp_wrapper": True, "aot_inductor.allow_stack_allocation": True}
     if onednn.is_faster():
         options["post_grad_custom_post_pass"] = onednn.UseOneDnn()
     torch._dynamo.config.trace_autograd_ops = True  # forward and backward become one graph

@@ -1,8 +1,9 @@
 """Several steps of the toy as one compiled graph, with the optimisers: what long runs use.
 
-The step is the one of train.py, with the same estimators; a test holds the two equal. Three things
-make it fast: no work between the steps, no kernel calls for single weights, and the replicas on
-the last axis in memory, so that a vector register holds the same weight of several seeds.
+The step is the one of train.py, with the same estimators; a test holds the two equal. Four things
+make it fast: no work between the steps, no kernel calls for single weights, the replicas on the
+last axis in memory, so that a vector register holds the same weight of several seeds, and, where
+there are few seeds, tensors on the stack.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 import relax as rx
 from experiments.run.accelerate import compiled
 from experiments.toy.methods import Method
+
+FEW = 20  # replicas up to which allocating tensors takes longer than computing them
 
 
 class Fast:
@@ -39,7 +42,8 @@ class Fast:
         self.m, self.v = ([torch.zeros_like(x) for x in self.values] for _ in range(2))
         self.count = torch.zeros((), device=logit.device)  # steps that Adam has made
         self.zero = torch.zeros((), device=logit.device, requires_grad=True)
-        self.graph = compiled(self._several)
+        tiny = logit.device.type == "cpu" and len(logit) <= FEW
+        self.graph = compiled(self._several, tiny=tiny)
 
     def __call__(self, noise: rx.Noise) -> None:
         """Train with noise for `steps` steps, [..., R, steps, 1]."""
