@@ -7,11 +7,13 @@ required speed, and writes results/bench/cpu.csv. The times are processor time.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -71,11 +73,15 @@ def one_core() -> None:
 
 
 def machine() -> str:
-    """The processor's name, its cores and their load."""
+    """The processor's name, its cores and their load, and the libraries' versions."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
-    return f"{next(names, 'CPU')}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
+    libraries = [f"PyTorch {version('torch').partition('+')[0]}"]
+    if importlib.util.find_spec("jax") is not None:
+        libraries.append(f"JAX {version('jax')}")
+    cores = f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
+    return ", ".join([next(names, "CPU"), cores, *libraries])
 
 
 if __name__ == "__main__":

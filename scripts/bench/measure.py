@@ -111,7 +111,10 @@ def vae(effort: Effort, model: str, estimator: str, batch: int) -> list[Row]:
 
 
 PROFILE = {  # part of a step -> prefixes of the profiler's names
-    "matrix products": ("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
+    "matrix products": (
+        *("aten::bmm", "aten::baddbmm", "aten::mm", "aten::addmm"),
+        *("mkldnn::_linear_pointwise", "relax_experiments::bmm"),
+    ),
     "compiled code": ("## Call CompiledFxGraph",),
     "Adam": ("aten::_fused_adam_",),
     "binary cross-entropy": ("aten::binary_cross_entropy",),
@@ -167,7 +170,7 @@ def collapsed(effort: Effort) -> list[Row]:
     rows, scale = [], rl.FRAMES / effort.frames
     for program, compile in ((EAGER, "off"), (COMPILED, "on")):
         clock = rl.collapsed(compile, effort.frames)
-        unit = f"s for 1M frames, scaled from {10 * effort.frames:,}".replace(",", " ")
+        unit = f"s for 1M frames, scaled from {10 * effort.frames}"
         found = Row("CartPole RELAX, 10 seeds, two collapsed", program, clock.total * scale, unit)
         found.where_the_time_goes = shares(clock.spent)
         rows.append(found)
