@@ -126,8 +126,8 @@ reproduce-rl: $(READY) ## 20 min | reproduce the policy gradients: rewards and v
 reproduce-permutations: PRESET ?= paper
 reproduce-permutations: ORDERS = $(PY) -m experiments.permutations preset=permutations/$(PRESET)
 reproduce-permutations: FULL = $(filter paper,$(PRESET))
-reproduce-permutations: $(READY) ## 15 min | orders of items: a toy, the order of a DAG, sorting
-	$(ORDERS) problem=matching $(ARGS)
+reproduce-permutations: $(READY) ## 5 min | orders of items: a toy, the order of a DAG, sorting
+	$(ORDERS) problem=matching $(if $(FULL),seeds=200) $(ARGS)
 	@for n in 5 6 7; do set -ex; $(ORDERS) problem=structure n=$$n $(ARGS); done
 	@for n in 5 10 20; do set -ex; \
 		$(ORDERS) problem=sorting n=$$n $(if $(FULL),seeds=10) $(if $(filter quick,$(PRESET)),steps=500) $(ARGS); \

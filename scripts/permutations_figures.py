@@ -13,7 +13,7 @@ import pandas as pd
 
 from experiments.run.errors import check
 from scripts import style
-from scripts.results import Results, by_seed, estimators, read
+from scripts.results import Results, by_seed, estimators, number, read
 from scripts.runs import PERMUTATIONS
 
 PANELS = {  # metric -> title, by problem
@@ -50,7 +50,7 @@ def figure(case: Path, path: Path) -> Path:
         ax.set_title(title)
         ax.set_xlabel("step")
         ax.set_xlim(left=0)
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
     entries = [(f"ours: median and 10-90 % of {seeds(tables)} seeds", style.OURS)]
     if case.name.startswith("structure"):
         best = next(iter(tables.values()))["best_distance"].mean()
@@ -62,6 +62,8 @@ def figure(case: Path, path: Path) -> Path:
         published_ends(axes[1], published, tables)
         entries.append(("the published end: one run", {"marker": "D", **NO_LINE}))
     style.legend(fig, entries)
+    problem, _, items = case.name.partition("-n")
+    style.finding(fig, FINDINGS[problem](tables, items))
     return style.save(fig, path)
 
 
@@ -80,6 +82,35 @@ def draw(ax, tables: dict[str, pd.DataFrame], metric: str) -> None:
             values = values.mean(axis=1).to_frame()
         ends[name] = style.band(ax, values, name, **dotted)
     style.end_labels(ax, ends)
+
+
+def near_the_optimum(tables: dict[str, pd.DataFrame], items: str) -> str:
+    """When half of the seeds have come near to the optimum."""
+    found = {}
+    for name, table in tables.items():
+        gap = by_seed(table, "gap", "step").median(axis=1)
+        if name != "exact":
+            near = gap.index[gap < NEAR]
+            found[name] = number(near[0], 0) if len(near) else "never"
+    steps = ", ".join(f"{style.label(name)} {when}" for name, when in found.items())
+    return f"Median steps to {NEAR:g} from the optimum: {steps}"
+
+
+def last_gaps(tables: dict[str, pd.DataFrame], items: str) -> str:
+    """How far the expected score is from the best one at the end."""
+    ends = {name: by_seed(table, "gap", "step").iloc[-1].mean() for name, table in tables.items()}
+    gaps = [f"{style.label(name)} {gap:.2f}" for name, gap in ends.items() if name != "exact"]
+    return f"{items} nodes, nats below the best order: {', '.join(gaps)}"
+
+
+def sorted_lists(tables: dict[str, pd.DataFrame], items: str) -> str:
+    """How many new lists are sorted without an error at the end."""
+    wrong = by_seed(tables["gumbel_sinkhorn"], "lists_wrong", "step").iloc[-1].mean()
+    return f"Lists of {items} numbers: {1 - wrong:.1%} of new ones are sorted without an error"
+
+
+FINDINGS = {"matching": near_the_optimum, "structure": last_gaps, "sorting": sorted_lists}
+NEAR = 0.1  # E||b - T||², as on the page
 
 
 def published_ends(ax, published: dict, tables: dict[str, pd.DataFrame]) -> None:

@@ -54,6 +54,7 @@ LABELS = {
     "relax_published": "RELAX, as published",
     "unbiased_reinmax": "unbiased ReinMax",
     "debiased_reinmax": "debiased ReinMax",
+    "gumbel_sinkhorn": "Gumbel-Sinkhorn",
     "reinforce_loo2": "REINFORCE, leave-one-out, 2 samples",
     "rebar_tucker": "REBAR, Tucker's relaxation",
     "relax_surrogate_only": "RELAX, surrogate of z only",
