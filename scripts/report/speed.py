@@ -43,7 +43,9 @@ def machine(results: Results) -> str:
 
 
 def plain(cell: str | float) -> str:
-    """A number in three digits, text as it is, a dash for what does not apply."""
+    """A number in three digits or more, text as it is, a dash for what does not apply."""
     if isinstance(cell, str):
         return cell or "-"
-    return f"{cell:.3g}" if np.isfinite(cell) else "-"
+    if not np.isfinite(cell):
+        return "-"
+    return f"{cell:.0f}" if cell >= 1000 else f"{cell:.3g}"
