@@ -107,6 +107,18 @@ def test_processes_without_an_estimator_share_the_replicas_of_one(tmp_path):
     assert pictures[0] == pictures[1] and pictures[0]
 
 
+def test_a_run_keeps_the_ranks_that_began_it(tmp_path):
+    run = tmp_path / "relax"
+    assert ranks.count(run, wanted=3) == 3
+    (tmp_path / "relax.rank0of2").mkdir()
+    (tmp_path / "relax-tag.rank0of4").mkdir()
+    assert ranks.count(run, wanted=3) == 2
+    with ranks.acting_as(1, 2):  # under torchrun
+        assert ranks.count(run, wanted=1) == 1
+    (tmp_path / "rebar").mkdir()
+    assert ranks.count(tmp_path / "rebar", wanted=3) == 1
+
+
 def test_replicas_are_dealt_out_and_put_together_again(monkeypatch):
     rows = ["1,0,.5", "1,1,.6", "1,2,.7", "2,0,.8", "2,1,.9", "2,2,1."]
     parts = []

@@ -76,7 +76,12 @@ def acting_as(rank: int, size: int) -> Iterator[None]:
 
 
 def count(path: Path, wanted: int) -> int:
-    """How many ranks train this run: as many as began it, `wanted` if nobody did."""
+    """How many ranks this process starts for a run: as many as began it, `wanted` if nobody did.
+
+    One under torchrun, whose processes are the ranks.
+    """
+    if size() > 1:
+        return 1
     begun = [found.name for found in path.parent.glob(f"{path.name}.rank0of*")]
     if begun:
         return int(min(begun).rpartition("of")[2])
