@@ -11,8 +11,8 @@ from experiments.run.config import Experiment, overlay
 from experiments.run.errors import check, known, positive
 from experiments.toy.methods import SETTINGS
 
-# Steps from which torch.compile has paid on a CPU: it takes 20 to 60 s, and a step then takes half a
-# millisecond less.
+# Steps from which torch.compile has paid on a CPU: it takes 20 to 60 s, and a step then takes .5 to
+# .6 ms less.
 WORTHWHILE = 80_000
 
 
