@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from plotly.offline import get_plotlyjs
 
+from experiments.run import ranks
 from experiments.run.files import take_lock, write_whole
 from scripts import style
 
@@ -47,8 +48,12 @@ def page(root: Path) -> tuple[str, bool]:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """The run folders, runs/<family>/<preset>/<case>/<estimator>[-<tag>]."""
-    return [file.parent for file in sorted(root.glob("*/*/*/*/config.json"))]
+    """The run folders, runs/<family>/<preset>/<case>/<estimator>[-<tag>].
+
+    Those of ranks are left out once their run has been merged.
+    """
+    folders = [file.parent for file in sorted(root.glob("*/*/*/*/config.json"))]
+    return [f for f in folders if ranks.whole(f) == f or ranks.whole(f) not in folders]
 
 
 def read(folder: Path) -> pd.DataFrame:

@@ -60,6 +60,14 @@ def test_every_learning_rate_has_its_curve_and_a_missing_value_has_none(runs):
     assert len(curves("relax-mine", table, "variance_logits")) == 1
 
 
+def test_ranks_are_shown_until_their_run_is_merged(tmp_path):
+    lines = ["step,seed,loss", "10,0,1.0"]
+    parts = [add_run(tmp_path, f"vae/quick/a/relax.rank{k}of2", lines) for k in (0, 1)]
+    assert find_runs(tmp_path) == parts
+    merged = add_run(tmp_path, "vae/quick/a/relax", lines)
+    assert find_runs(tmp_path) == [merged]
+
+
 def test_states(runs):
     stopped = next(folder for folder in find_runs(runs) if folder.name == "relax-mine")
     assert state(stopped) == "stopped" and not page(runs)[1]

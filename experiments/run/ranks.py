@@ -63,6 +63,11 @@ def shard(path: Path) -> Path:
     return path if size() == 1 else path.with_name(f"{path.name}.rank{rank()}of{size()}")
 
 
+def whole(folder: Path) -> Path:
+    """The run folder of all replicas, for that of a rank."""
+    return folder.with_name(folder.name.partition(".rank")[0])
+
+
 @contextmanager
 def acting_as(rank: int, size: int) -> Iterator[None]:
     """Be this rank of so many in the block, as a process of torchrun is."""

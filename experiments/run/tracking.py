@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,7 +163,7 @@ class Mirror:
             reinit="create_new",  # several stay open, and a sweep's cases never share one
             settings=self._wandb.Settings(**QUIET),
         )
-        self._stack.enter_context(run)
+        self._stack.push(partial(_finish, run))
         run.define_metric("step")  # our own: W&B's restarts at 0 in a resumed run
         run.define_metric("*", step_metric="step")
         self.runs.append(run)
@@ -248,3 +249,8 @@ class Mirror:
         except Exception as error:
             if exception[1] is not error:
                 self._report("finish", error)
+
+
+def _finish(run: Any, kind: type[BaseException] | None, *_: Any) -> None:
+    """End a W&B run, as `with run` does, but without printing the exception's traceback."""
+    run.finish(exit_code=0 if kind is None else 1)
