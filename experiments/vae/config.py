@@ -12,6 +12,7 @@ from experiments.vae import data
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS
 from experiments.vae.settings import RESIDUAL_INPUTS, Rebar, Relax
+from relax.replicas import ACTIVATIONS
 
 WORTHWHILE = 15_000  # steps from which torch.compile has paid, on a CPU
 
@@ -39,6 +40,8 @@ class Vae(Experiment):
     steps: int | None = None  # instead of epochs
     lr: list[float] = field(default_factory=lambda: [5e-4])  # several: one replica each
     beta2: float = 0.99999  # of both Adams; in the authors' code, not in the paper
+    eps: float = 1e-8  # of both Adams
+    direct_gradient: bool = True  # that of log q(b) in its own logits: noise of mean 0
     evaluate_every: int = 1  # epochs between validation ELBOs
     variance_every: int = 5  # epochs between measurements of the gradient's variance; 0: never
     variance_samples: int = 100
@@ -63,6 +66,7 @@ class Vae(Experiment):
         for lr in self.lr:
             positive(lr, "lr")
         check(0 <= self.beta2 < 1, f"beta2={self.beta2}: a number from 0 to below 1 is needed")
+        positive(self.eps, "eps")
 
     def total_steps(self, images: int) -> int:
         """Steps of the whole run on so many training images."""
@@ -82,7 +86,13 @@ class Vae(Experiment):
         settings = overlay(ESTIMATORS[estimator].settings, self.estimators[estimator], where)
         if isinstance(settings, Rebar):
             known(settings.relaxation, ("sigmoid", "tucker"), f"{where}.relaxation")
+            bits = not MODELS[self.model].classes
+            check(
+                bits or settings.relaxation != "tucker",
+                f"{where}.relaxation=tucker relaxes bits, and model={self.model} has classes",
+            )
         if isinstance(settings, Relax):
+            known(settings.activation, ACTIVATIONS, f"{where}.activation")
             for what in settings.inputs:
                 known(what, RESIDUAL_INPUTS, f"{where}.inputs")
             names = ", ".join(RESIDUAL_INPUTS)

@@ -7,29 +7,34 @@ f = the negative ELBO. The mathematics of the estimators is in the core.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial, reduce
-from operator import add
+from dataclasses import asdict
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 import relax as rx
+from experiments.run.errors import check
 from experiments.vae.method import Method, Noises, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
     Arms,
+    Carms,
     Concrete,
+    DebiasedReinMax,
     DisArm,
     DoubleCv,
     MuProp,
     Nvil,
     Rebar,
     Reinforce,
+    ReinMax,
     Relax,
     RelaxBenchmark,
     RelaxPublished,
     Several,
+    StGumbel,
     StraightThrough,
     UnbiasedReinMax,
 )
@@ -62,8 +67,7 @@ class WithBaseline(Method):
 
     def __init__(self, vae: VAE, settings: Nvil | MuProp, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
-        pixels, latents = len(vae.mean), vae.prior.shape[-1]
-        widths = [pixels] + [latents] * (vae.depth - 1)
+        widths = [len(vae.mean)] + [vae.latents] * (vae.depth - 1)
         self.baselines = nn.ModuleList(
             MLP([n, settings.hidden, 1], "tanh", len(generators), generators) for n in widths
         )
@@ -85,11 +89,11 @@ class WithBaseline(Method):
         """f with means in place of samples from this layer up."""
         latents = [*sample.latents[:layer], m]
         logits = [a.detach() for a in sample.logits[: layer + 1]]
-        return self.vae.complete(x, latents, logits, lambda _, a: torch.sigmoid(a)).f
+        return self.vae.complete(x, latents, logits, lambda _, a: self.vae.squash(a)).f
 
 
 class Reparameterized(Method):
-    """Concrete and straight-through: biased, they differentiate f through the sample."""
+    """Concrete, straight-through and others: biased, they differentiate f through the sample."""
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         return [self._from(0, x, [], [], noise)]
@@ -99,8 +103,8 @@ class Reparameterized(Method):
     ) -> rx.Estimate:
         """The estimate of this layer, whose f contains the estimates of the layers above."""
         below = latents[-1] if latents else x
-        dist = rx.Bernoulli(self.vae.encode(layer, below), replicas=1, validate=False)
-        logits = [*logits, dist.theta]
+        dist = self.vae.distribution(self.vae.encode(layer, below))
+        logits = [*logits, self.vae.own_logits(dist.theta)]
 
         def f(b: Tensor) -> Tensor:
             if layer == self.vae.depth - 1:
@@ -109,10 +113,8 @@ class Reparameterized(Method):
             linear = (above.grad.detach() * above.theta).sum(-1)
             return above.value + (linear - linear.detach())  # f, with the estimate as derivative
 
-        draw = rx.Draw(dist, noise[layer])
-        if isinstance(self.settings, Concrete):
-            return rx.concrete(f, draw, lambda_=self.settings.lambda_)
-        return rx.straight_through(f, draw)
+        estimator = rx.ESTIMATORS[self.settings.core].function
+        return estimator(f, rx.Draw(dist, noise[layer]), **asdict(self.settings))
 
 
 class ControlVariates(Method):
@@ -132,16 +134,16 @@ class ControlVariates(Method):
             scales.log_lambda.requires_grad_(settings.learn_lambda and self.with_f)
         self.residuals = nn.ModuleList()
         if isinstance(settings, Relax):
-            pixels, latents = len(vae.mean), vae.prior.shape[-1]
             self.residuals.extend(
                 Residual(
-                    context=pixels + k * latents,
-                    latents=latents,
+                    context=len(vae.mean) + k * vae.latents,
+                    latents=vae.latents,
                     hidden=settings.hidden,
                     depth=settings.depth,
                     replicas=len(generators),
                     generators=generators,
                     inputs=settings.inputs,
+                    activation=settings.activation,
                 )
                 for k in range(vae.depth)
             )
@@ -177,7 +179,7 @@ class ControlVariates(Method):
         """
         weights = list(self.residuals.parameters())
         if weights and self.settings.weight_decay:
-            decay = self.settings.weight_decay * batch**2 * self.vae.prior.shape[-1]
+            decay = self.settings.weight_decay * batch**2 * self.vae.latents
             torch._foreach_add_([w.grad for w in weights], weights, alpha=decay)
 
 
@@ -188,6 +190,7 @@ class UnbiasedReinMaxLayers(Method):
 
     def __init__(self, vae: VAE, settings: UnbiasedReinMax, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
+        check(not vae.classes, "unbiased_reinmax is for bits: this model's latents are classes")
         replicas, layers = len(generators), range(vae.depth)
         self.scales = nn.ModuleList(
             rx.surrogates.Scales(settings.eta, settings.lambda_, replicas, settings.gamma)
@@ -198,8 +201,7 @@ class UnbiasedReinMaxLayers(Method):
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         draws, sample = hard_pass(self.vae, x, noise)
-        log_q = reduce(add, sample.log_q)
-        f_b = sample.f + (log_q.detach() - log_q)  # its derivative b - p has mean 0: noise only
+        f_b = sample.f
         return [
             rx.unbiased_reinmax(
                 f_b,
@@ -226,6 +228,8 @@ ESTIMATORS = {
     "muprop": Entry(MuProp, WithBaseline),
     "concrete": Entry(Concrete, Reparameterized),
     "straight_through": Entry(StraightThrough, Reparameterized),
+    "st_gumbel": Entry(StGumbel, Reparameterized),
+    "reinmax": Entry(ReinMax, Reparameterized),
     "rebar": Entry(Rebar, ControlVariates),
     "relax": Entry(Relax, ControlVariates),
     "relax_published": Entry(RelaxPublished, ControlVariates),
@@ -235,4 +239,6 @@ ESTIMATORS = {
     "disarm": Entry(DisArm, SeveralSamples),
     "arms": Entry(Arms, SeveralSamples),
     "double_cv": Entry(DoubleCv, SeveralSamples),
+    "carms": Entry(Carms, SeveralSamples),
+    "debiased_reinmax": Entry(DebiasedReinMax, SeveralSamples),
 }

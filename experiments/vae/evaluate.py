@@ -37,11 +37,10 @@ def negative_iwae(vae: VAE, images: Tensor, streams: Streams, samples: int) -> T
 
 def sample_f(vae: VAE, x: Tensor, streams: Streams, samples: int) -> Tensor:
     """f of `samples` draws for every image x [N, pixels]: [K, R, N]."""
-    replicas, _, latents = vae.prior.shape
-    x = x.expand(replicas, *x.shape)
+    x = x.expand(len(vae.prior), *x.shape)
     noise = []
     for _ in range(vae.depth):
-        u = streams.rand(samples, x.shape[1], latents).movedim(1, 0)
+        u = streams.rand(samples, x.shape[1], *vae.event).movedim(1, 0)
         noise.append(rx.Noise(u.clamp(1e-7, 1 - 1e-7)))
     return hard_pass(vae, x, noise)[1].f
 
@@ -113,15 +112,14 @@ class Moments:
 def reconstructions(vae: VAE, x: Tensor, streams: Streams) -> Tensor:
     """Image probabilities after one pass up and down, [R, N, pixels]."""
     x = x.expand(len(vae.prior), *x.shape)
-    noise = rx.Noise(streams.rand(x.shape[1], vae.prior.shape[-1]).clamp(1e-7, 1 - 1e-7))
-    dist = rx.Bernoulli(vae.encode(0, x), replicas=1, validate=False)
+    noise = rx.Noise(streams.rand(x.shape[1], *vae.event).clamp(1e-7, 1 - 1e-7))
+    dist = vae.distribution(vae.encode(0, x))
     return torch.sigmoid(vae.decode(0, rx.Draw(dist, noise).b))
 
 
 @torch.no_grad()
 def samples(vae: VAE, count: int, streams: Streams) -> Tensor:
     """Image probabilities of `count` draws from the prior down, [R, N, pixels]."""
-    latents = vae.prior.shape[-1]
-    uniform = [streams.rand(count, latents) for _ in range(vae.depth)]
-    top = (uniform[-1] < torch.sigmoid(vae.prior)).to(vae.prior.dtype)
+    uniform = [streams.rand(count, *vae.event).clamp(1e-7, 1 - 1e-7) for _ in range(vae.depth)]
+    top = rx.Draw(vae.prior_of(count), rx.Noise(uniform[-1])).b
     return vae.generate(top, uniform[:-1])

@@ -36,14 +36,12 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def noise(self, batch: int, generator) -> Noises:
-        """Noise [R, B, D] of every layer."""
-        prior = self.vae.prior
-        like = prior.detach().expand(-1, batch, -1)
-        dist = rx.Bernoulli(like, replicas=1, validate=False)
+        """Noise [R, B, *event] of every layer."""
+        dist = self.vae.prior_of(batch)
         return [dist.noise(1, generator, self.coupled) for _ in range(self.vae.depth)]
 
     def per_row(self, grad: Tensor, rows: int) -> Tensor:
-        """The mean estimate per image [R, B, D], where the batch has several samples of each."""
+        """The mean estimate per image [R, B, *event], where the batch has several samples of it."""
         return grad.unflatten(1, (-1, rows)).mean(1)
 
     def phi(self) -> list[nn.Parameter]:
@@ -58,7 +56,8 @@ def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Draw], Sample
     """Draws of b_1 .. b_L by ancestral sampling, and the ELBO's terms there."""
     draws, below = [], x
     for layer in range(vae.depth):
-        dist = rx.Bernoulli(vae.encode(layer, below), replicas=1, validate=False)
+        dist = vae.distribution(vae.encode(layer, below))
         draws.append(rx.Draw(dist, noise[layer]))
         below = draws[layer].b
-    return draws, vae.score(x, [draw.b for draw in draws], [draw.dist.theta for draw in draws])
+    logits = [vae.own_logits(draw.dist.theta) for draw in draws]
+    return draws, vae.score(x, [draw.b for draw in draws], logits)

@@ -33,15 +33,40 @@ class MuProp:
 
 
 @dataclass
-class Concrete:
+class Reparameterization:
+    """An estimator that differentiates f through the sample; it is biased and has no phi."""
+
+    core: ClassVar[str]  # the estimator of relax/
+
+
+@dataclass
+class Concrete(Reparameterization):
     """Relaxed samples instead of hard ones."""
 
+    core: ClassVar[str] = "concrete"
     lambda_: float = 0.5
 
 
 @dataclass
-class StraightThrough:
+class StGumbel(Reparameterization):
+    """The derivative at the hard sample, through the relaxed one."""
+
+    core: ClassVar[str] = "st_gumbel"
+    lambda_: float = 0.5
+
+
+@dataclass
+class StraightThrough(Reparameterization):
     """The derivative at the hard sample, as if H were the identity."""
+
+    core: ClassVar[str] = "straight_through"
+
+
+@dataclass
+class ReinMax(Reparameterization):
+    """Straight-through, exact to second order."""
+
+    core: ClassVar[str] = "reinmax"
 
 
 @dataclass
@@ -55,6 +80,7 @@ class Rebar:
     relaxation: str = "sigmoid"  # sigmoid | tucker
     coupled: bool = True
     lr_factor: float = 1.0  # phi's learning rate over the model's
+    beta1: float = 0.9  # of phi's Adam
     warm_up: int = 0  # steps of phi alone before training
 
 
@@ -63,7 +89,8 @@ class Relax(Rebar):
     """c = eta (f(sigma_lambda(z)) + r(z, x)), or eta r(z, x) alone with `with_f=false`."""
 
     hidden: int = 200
-    depth: int = 2  # ReLU layers of r; the paper tried 2 and 4
+    depth: int = 2  # hidden layers of r; the paper tried 2 and 4
+    activation: str = "relu"  # of r
     inputs: list[str] = field(default_factory=lambda: ["z", "x"])  # of r: z | sigma, and x
     weight_decay: float = 0.0  # of r, in the scale of the paper's code
     with_f: bool = True
@@ -84,18 +111,20 @@ class UnbiasedReinMax:
     eta: float = 1.0
     gamma: float = 0.8  # of the linear control variate given b
     lambda_: float = 0.1
-    learn_lambda: bool = False
+    learn_lambda: bool = True
     lr_factor: float = 1.0  # phi's learning rate over the model's
 
 
 @dataclass
 class RelaxBenchmark(Relax):
-    """RELAX as in the benchmark of Shi et al. (2022), with a network of 137 units that sees z."""
+    """RELAX as in the benchmark of Shi et al. (2022): a network of 137 units, z~ drawn anew."""
 
     lambda_: float = 0.1
+    coupled: bool = False
     hidden: int = 137
     depth: int = 1
-    inputs: list[str] = field(default_factory=lambda: ["z"])
+    activation: str = "leaky_relu"
+    beta1: float = 0.999
     warm_up: int = 0
 
 
@@ -104,6 +133,7 @@ class Several:
     """Leave-one-out among independent samples."""
 
     core: ClassVar[str] = "rloo"  # the estimator of relax/
+    learned: ClassVar[tuple[str, ...]] = ()  # scalars of phi, by name
     samples: int = 2
     lr_factor: float = 1.0  # phi's learning rate over the model's
 
@@ -128,5 +158,24 @@ class DoubleCv(Several):
     """Double control variates, with a learned alpha."""
 
     core: ClassVar[str] = "double_cv"
+    learned: ClassVar[tuple[str, ...]] = ("alpha",)
     samples: int = 3
     alpha: float = 0.0  # where it starts
+
+
+@dataclass
+class Carms(Several):
+    """Mutually antithetic samples of classes."""
+
+    core: ClassVar[str] = "carms"
+    samples: int = 3
+
+
+@dataclass
+class DebiasedReinMax(Several):
+    """ReinMax, corrected at one other outcome chosen at random, with a learned gamma."""
+
+    core: ClassVar[str] = "debiased_reinmax"
+    learned: ClassVar[tuple[str, ...]] = ("gamma",)
+    samples: int = 1
+    gamma: float = 1.0  # where it starts

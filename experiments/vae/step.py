@@ -15,15 +15,23 @@ class Step:
 
     Args:
         lr: the model's learning rates, [R].
-        beta2: of both Adams; the authors use .99999.
+        beta2, eps: of both Adams; the authors use a beta2 of .99999.
         compiled: use torch.compile for the forward and backward pass.
     """
 
-    def __init__(self, method: Method, lr: Tensor, beta2: float = 0.99999, compiled: bool = False):
-        self.method, betas = method, (0.9, beta2)
-        self.optimizers = {"model": Adam(method.vae.parameters(), lr, betas)}
+    def __init__(
+        self,
+        method: Method,
+        lr: Tensor,
+        beta2: float = 0.99999,
+        eps: float = 1e-8,
+        compiled: bool = False,
+    ):
+        self.method, settings = method, method.settings
+        self.optimizers = {"model": Adam(method.vae.parameters(), lr, (0.9, beta2), eps)}
         if phi := method.phi():
-            self.optimizers["phi"] = Adam(phi, lr * method.settings.lr_factor, betas)
+            betas = (getattr(settings, "beta1", 0.9), beta2)
+            self.optimizers["phi"] = Adam(phi, lr * settings.lr_factor, betas, eps)
         self.differentiate = accelerate.compiled(self.backward) if compiled else self.backward
 
     def __call__(self, x: Tensor, noise: Noises, train_model: bool = True) -> Tensor:

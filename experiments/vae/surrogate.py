@@ -21,7 +21,7 @@ from relax.replicas import MLP, Linear, zeros
 
 
 class Residual(nn.Module):
-    """r_l: ReLU layers on [x - mean, z_l, 2b_1 - 1, ..., 2b_{l-1} - 1] -> one number per row.
+    """r_l: hidden layers on z_l and the encoder's inputs up to layer l -> one number per row.
 
     The first layer is kept in two parts, which start as one layer: `context` is applied once per
     batch and `of_z` is differentiated in z_l.
@@ -39,18 +39,19 @@ class Residual(nn.Module):
         replicas: int,
         generators: Sequence[torch.Generator],
         inputs: Sequence[str] = ("z", "x"),
+        activation: str = "relu",
     ):
         super().__init__()
         self.inputs = tuple(inputs)
         self.sees_z = "z" in inputs or "sigma" in inputs
         self.context = Linear(context, hidden, replicas, zeros)
-        self.of_z = MLP([latents, *[hidden] * depth, 1], "relu", replicas, generators)
+        self.of_z = MLP([latents, *[hidden] * depth, 1], activation, replicas, generators)
         whole = Linear(context + latents, hidden, replicas, generator=generators).weight.detach()
         self.context.weight = nn.Parameter(whole[:, :context].clone())
         self.of_z.layers[0].weight = nn.Parameter(whole[:, context:].clone())
 
     def forward(self, z: Tensor, context: Tensor, lambda_: Tensor) -> Tensor:
-        """r_l(z) [..., R, B] for z [..., R, B, D]."""
+        """r_l(z) [..., R, B] for z [..., R, B, latents]."""
         if "sigma" in self.inputs:
             z = 2 * torch.sigmoid(z / lambda_) - 1
         elif "z" not in self.inputs:
@@ -67,7 +68,7 @@ class Residual(nn.Module):
 
 @dataclass
 class Surrogate:
-    """c of one layer for one batch, `c(z)` [..., R, B] for z [..., R, B, D].
+    """c of one layer for one batch, `c(z)` [..., R, B] for z [..., R, B, *event].
 
     layer: l, counted from 0. sample: the hard pass. noise, scales: of every layer.
     residual: r_l or None. with_f: whether c contains the relaxed f.
@@ -85,7 +86,8 @@ class Surrogate:
     tucker: bool = False
 
     def __post_init__(self) -> None:
-        self.lambdas = [scales.lambda_[:, None, None] for scales in self.scales]
+        axes = (1,) * (1 + len(self.vae.event))
+        self.lambdas = [scales.lambda_.reshape(-1, *axes) for scales in self.scales]
         self.logits = [a.detach() for a in self.sample.logits[: self.layer + 1]]
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ class Surrogate:
         """sigma_lambda(z), or Tucker's relaxation, of a layer with logits a."""
         lambda_ = self.lambdas[layer]
         z = z / lambda_
-        return torch.sigmoid(z + a * lambda_ / (lambda_ + 1) if self.tucker else z)
+        return self.vae.squash(z + a * lambda_ / (lambda_ + 1) if self.tucker else z)
 
     def below(self) -> Tensor | float:
         """The terms of f below layer l, which do not depend on z_l."""
@@ -123,10 +125,12 @@ class Surrogate:
 
     def r(self, z: Tensor) -> Tensor:
         """r_l(z) at this batch's x and the hard samples of the layers below."""
-        return self.residual(z, self.context(), self.lambdas[self.layer])
+        lambda_ = self.scales[self.layer].lambda_[:, None, None]
+        return self.residual(self.vae.units(z), self.context(), lambda_)
 
     def context(self) -> Tensor:
         """The inputs of r_l other than z_l. It must not see b_l or the layers above."""
-        x = self.x - self.vae.mean
+        below = [self.x, *self.sample.latents[: self.layer]]
+        x, *others = (self.vae.encoder_input(k, b) for k, b in enumerate(below))
         x = x if "x" in self.residual.inputs else torch.zeros_like(x)
-        return torch.cat([x, *(2 * b - 1 for b in self.sample.latents[: self.layer])], dim=-1)
+        return torch.cat([x, *others], dim=-1)

@@ -120,10 +120,11 @@ def unbiased_reinmax(
 def centred(v: Tensor) -> Tensor:
     """v in the middle of the interval that is rounded down to it; n magnifies a bias in v.
 
-    The smallest v of `open_interval` is there already.
+    The smallest v of `open_interval` is there already, and the largest would round to 1, where the
+    derivative of (1 - v)^n in lambda is not finite.
     """
-    half = torch.finfo(v.dtype).eps / 4
-    return torch.where(v > half, v + half, v)
+    eps = torch.finfo(v.dtype).eps
+    return torch.where(v > eps / 4, v + eps / 4, v).clamp(max=1 - eps / 2)
 
 
 def _of(f: Function, draw: Draw) -> Surrogate:
