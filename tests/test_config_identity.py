@@ -23,6 +23,7 @@ BOOKKEEPING |= {"tracking", "estimators", "device"}
 PATH = {"preset", "tag", "model"}  # each has a folder of its own
 FREE = {"steps", "epochs", "iwae_samples", "pictures"}  # may change when a VAE's run is resumed
 OTHER = {"binarization": "dynamic", "precision": "float64", "optimizer": "adam", "mode": "variance"}
+OTHER |= {"activation": "tanh"}
 
 
 def changed(value, name):

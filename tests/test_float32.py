@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import relax as rx
+from relax.distributions import open_interval
 from tests.float32 import CELLS, boundary, grid, largest_relative_bias, second
 from tests.helpers import Case, cases
 
@@ -51,6 +52,15 @@ def test_the_tails_of_unbiased_reinmax_in_float32(logit, limit):
         for gamma in (0.0, 1.0)
     )
     assert abs(float(by_v / in_closed_form) - 1) < limit
+
+
+def test_the_derivative_in_lambda_is_finite_at_every_number_of_v():
+    """The largest v rounded to 1, where (1 - v)^n has none: training ended within 2 000 steps."""
+    v = open_interval(torch.tensor([[0.0], [0.5], [1.0]]))
+    draw = rx.Draw(rx.Bernoulli(torch.zeros(3, 1)), rx.Noise(torch.full((3, 1), 0.3), v))
+    lambda_ = torch.tensor(0.1, requires_grad=True)
+    est = rx.unbiased_reinmax(lambda b: b.sum(-1) ** 2, draw, lambda_=lambda_)
+    assert torch.autograd.grad(est.grad.square().sum(), lambda_)[0].isfinite()
 
 
 def test_the_quadrature_knows_the_noise():

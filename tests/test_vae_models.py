@@ -1,8 +1,11 @@
 """The VAE's model: inputs centred, the image logits' offset, the ELBO, prior samples."""
 
+import math
+
 import pytest
 import torch
 
+from experiments.run.errors import UserError
 from experiments.vae import evaluate
 from experiments.vae.config import Vae
 from experiments.vae.data import Images
@@ -10,7 +13,7 @@ from experiments.vae.models import MODELS, VAE
 from experiments.vae.pictures import COUNT, save_pictures
 from relax.replicas import Streams
 from tests.test_layout import composed
-from tests.vaes import BATCH, LATENTS, PIXELS, batch, make, negative_elbo
+from tests.vaes import BATCH, LATENTS, PIXELS, batch, config, make, negative_elbo
 
 MEAN = torch.linspace(0.1, 0.8, PIXELS)
 
@@ -60,6 +63,30 @@ def test_the_benchmark_s_model_is_fed_with_bits_as_they_are():
         torch.testing.assert_close(found, wanted)
 
 
+def test_the_latents_of_the_categorical_model_are_choices_among_ten_classes():
+    """20 of them for 200 units; the prior is uniform, and other numbers of units are refused."""
+    mean = torch.full((PIXELS,), 0.5)
+    vae = VAE("categorical", mean, generators=[torch.Generator().manual_seed(0)])
+    dist = vae.distribution(vae.encode(0, torch.ones(1, 3, PIXELS)))
+    b = dist.sample(generator=torch.Generator().manual_seed(1))
+    assert b.shape == (1, 3, 20, 10) and (b.sum(-1) == 1).all()
+    assert dist.batch_shape == (1, 3)
+    torch.testing.assert_close(vae.log_prob(b, vae.prior), torch.full((1, 3), -20 * math.log(10)))
+    with pytest.raises(UserError, match="latents=205"):
+        VAE("categorical", mean, 205, generators=[torch.Generator()])
+
+
+def test_bits_and_classes_are_not_mixed_up(run_dirs):
+    for model, name in (("categorical", "disarm"), ("benchmark", "carms")):
+        with pytest.raises(UserError, match=f"{name} does not accept"):
+            make(model, name)
+    with pytest.raises(UserError, match="unbiased_reinmax does not accept"):
+        make("categorical", "unbiased_reinmax")
+    chosen = config(run_dirs, model="categorical", estimators={"rebar": {"relaxation": "tucker"}})
+    with pytest.raises(UserError, match="tucker"):
+        chosen.settings_of("rebar")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_f_is_the_negative_elbo_by_torch_distributions(float64, model):
     vae, x = make(model, "reinforce", 1).vae, batch(1)
@@ -67,7 +94,7 @@ def test_f_is_the_negative_elbo_by_torch_distributions(float64, model):
     latents, logits, below = [], [], x
     for k in range(vae.depth):
         logits.append(vae.encode(k, below))
-        below = (torch.rand(1, BATCH, LATENTS, generator=generator) < 0.5).to(x.dtype)
+        below = (torch.rand(1, BATCH, *vae.event, generator=generator) < 0.5).to(x.dtype)
         latents.append(below)
     found = vae.score(x, latents, logits).f[0]
     wanted = negative_elbo(vae, x[0], [b[0] for b in latents])

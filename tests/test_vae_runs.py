@@ -128,9 +128,11 @@ def test_a_picture_that_fails_does_not_end_training(run_dirs, digits, monkeypatc
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_lowers_the_bound(run_dirs, digits, name):
-    settings = config(run_dirs, estimators={name: {}}, steps=110, lr=[1e-2])
+    model = "categorical" if name == "carms" else "linear1"
+    own = {"model": model, "latents": 10, "estimators": {name: {}}}
+    settings = config(run_dirs, steps=110, lr=[1e-2], **own)
     training.train(settings, name, digits)
-    folder = f"{settings.runs}/vae/test/digits-linear1/{name}"
+    folder = f"{settings.runs}/vae/test/digits-{model}/{name}"
     rows = [line.split(",") for line in Path(folder, "metrics.csv").read_text().split()]
     first, last = (float(rows[i][rows[0].index("train")]) for i in (1, 2))
     assert last < first

@@ -14,15 +14,18 @@ def relaxed(method, layer: int, z: Tensor, a: Tensor) -> Tensor:
     lambda_ = method.scales[layer].lambda_
     if method.settings.relaxation == "tucker":
         z = z + a * lambda_**2 / (lambda_ + 1)
-    return torch.sigmoid(z / lambda_)
+    return method.vae.squash(z / lambda_)
 
 
 def r(method, layer: int, z: Tensor, x: Tensor, latents: list[Tensor]) -> Tensor:
-    """ReLU layers on the centred image, z and the bits below; the first layer is kept in parts."""
+    """ReLU layers on the image, z and the bits below; the first layer is kept in parts."""
     network = method.residuals[layer]
     first, *others = network.of_z.layers
-    seen = torch.cat([x - method.vae.mean, *(2 * b - 1 for b in latents[:layer])], -1)
-    y = z @ first.weight[0] + first.bias[0] + seen @ network.context.weight[0]
+    below = [x, *latents[:layer]]
+    if method.vae.centred:
+        below = [x - method.vae.mean, *(2 * b - 1 for b in latents[:layer])]
+    seen = torch.cat(below, -1)
+    y = z.reshape(len(z), -1) @ first.weight[0] + first.bias[0] + seen @ network.context.weight[0]
     y = y + network.context.bias[0]
     for linear in others:
         y = torch.relu(y) @ linear.weight[0] + linear.bias[0]
@@ -38,7 +41,7 @@ def test_c_is_eta_times_the_relaxed_elbo_plus_r(float64, model, name, own):
     _, sample = hard_pass(method.vae, x, noise)
     hard = [b[0] for b in sample.latents]
     for layer in range(method.vae.depth):
-        z = torch.randn(BATCH, LATENTS)
+        z = torch.randn(BATCH, *method.vae.event)
         latents = [*hard[:layer], relaxed(method, layer, z, sample.logits[layer][0])]
         for k in range(layer + 1, method.vae.depth):
             a = method.vae.encode(k, latents[-1][None])[0]

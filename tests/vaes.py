@@ -15,7 +15,7 @@ from experiments.vae import data
 from experiments.vae.config import Vae
 from experiments.vae.estimators import ESTIMATORS, ControlVariates
 from experiments.vae.method import hard_pass
-from experiments.vae.models import VAE
+from experiments.vae.models import MODELS, VAE
 from relax.replicas import Streams
 from tests import reference
 
@@ -29,11 +29,17 @@ FORMS = [  # of the control variate: estimator, settings
 ]
 
 
-def make(model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, **settings):
-    """A small model and estimator, every parameter away from its start."""
+def make(
+    model, name, replicas=2, latents=LATENTS, pixels=PIXELS, same=False, direct=True, **settings
+):
+    """A small model and estimator, every parameter away from its start.
+
+    latents: of classes there are always two choices.
+    """
+    latents = 2 * MODELS[model].classes or latents
     generators = [torch.Generator().manual_seed(0 if same else i) for i in range(replicas)]
     mean = torch.linspace(0.1, 0.8, pixels)
-    vae = VAE(model, mean, latents, 5, generators)
+    vae = VAE(model, mean, latents, 5, generators, direct)
     if "hidden" in ESTIMATORS[name].settings.__dataclass_fields__:
         settings.setdefault("hidden", 6)
     method = ESTIMATORS[name].method(vae, ESTIMATORS[name].settings(**settings), generators)
@@ -80,15 +86,22 @@ def bits(logits: Tensor) -> td.Bernoulli:
     return td.Bernoulli(logits=logits, validate_args=False)
 
 
+def log_prob(vae: VAE, b: Tensor, logits: Tensor) -> Tensor:
+    """log p(b | logits) of one layer of latents, [N]; b may be relaxed."""
+    if vae.classes:
+        return (b * td.Categorical(logits=logits).logits).sum((-2, -1))
+    return bits(logits).log_prob(b).sum(-1)
+
+
 def negative_elbo(vae: VAE, x: Tensor, latents: list[Tensor]) -> Tensor:
-    """-ELBO [N] of one replica at these latents [N, D], by torch.distributions."""
+    """-ELBO [N] of one replica at these latents [N, *event], by torch.distributions."""
     total = torch.zeros(len(x))
     below = [x, *latents]
     for k in range(vae.depth):
-        q = bits(vae.encode(k, below[k][None])[0])
         p = bits(vae.decode(k, below[k + 1][None])[0])
-        total = total + q.log_prob(below[k + 1]).sum(-1) - p.log_prob(below[k]).sum(-1)
-    return total - bits(vae.prior[0, 0]).log_prob(latents[-1]).sum(-1)
+        total = total + log_prob(vae, below[k + 1], vae.encode(k, below[k][None])[0])
+        total = total - p.log_prob(below[k]).sum(-1)
+    return total - log_prob(vae, latents[-1], vae.prior[0, 0])
 
 
 def certain(model: str, replicas: int = 1) -> VAE:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.run.errors import check
 from experiments.vae.method import Method, Noises, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
@@ -190,7 +189,7 @@ class UnbiasedReinMaxLayers(Method):
 
     def __init__(self, vae: VAE, settings: UnbiasedReinMax, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
-        check(not vae.classes, "unbiased_reinmax is for bits: this model's latents are classes")
+        self.accept("unbiased_reinmax")
         replicas, layers = len(generators), range(vae.depth)
         self.scales = nn.ModuleList(
             rx.surrogates.Scales(settings.eta, settings.lambda_, replicas, settings.gamma)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import relax as rx
+from experiments.run.errors import check
 from experiments.vae.models import VAE, Sample
 
 Noises = list[rx.Noise]
@@ -30,6 +31,12 @@ class Method(nn.Module):
     @property
     def vae(self) -> VAE:
         return self._vae[0]
+
+    def accept(self, name: str) -> None:
+        """Raise a UserError where an estimator of relax/ is not for this model's latents."""
+        latents = self.vae.prior_of(1)
+        accepts = rx.ESTIMATORS[name].accepts(latents)
+        check(accepts, f"{name} does not accept this model's latents, {type(latents).__name__}")
 
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         """Estimates of the layers' logit gradients; a pure function of x, noise and weights."""

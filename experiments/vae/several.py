@@ -22,6 +22,7 @@ class SeveralSamples(Method):
         super().__init__(vae, settings, generators)
         name = settings.core
         check(vae.depth == 1, f"{name} draws its samples for one layer: the model has {vae.depth}")
+        self.accept(name)
         self.estimator = rx.ESTIMATORS[name].function
         starts = {key: getattr(settings, key) for key in settings.learned}
         self.learned = nn.ParameterDict(
