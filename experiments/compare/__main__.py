@@ -2,7 +2,7 @@
 
 Compares estimators at fixed weights: on functions with an exact gradient (results/compare/
 functions.csv, and lambda.csv, the variance of unbiased_reinmax against lambda), and on the layers
-of the three VAE models early and late in training (<model>-<stage>.csv). The part same-weights
+of the VAE models early and late in training (<model>-<stage>.csv). The part same-weights
 measures the paper's estimators at the weights of a linear1 that RELAX trained
 (results/vae/variance). Existing tables are skipped. Missing checkpoints are trained first, by the
 command that is printed. `python -m scripts.compare_figures` draws the figures.
@@ -30,11 +30,12 @@ from experiments.compare.settings import SETTINGS, Bench, Setting
 from experiments.vae import data
 
 OUT = Path("results/compare")
-MODELS = ("linear1", "linear2", "nonlinear")
+MODELS = ("linear1", "linear2", "nonlinear", "categorical")
 BATCH = 100  # the first images of the training set are measured on
 COPIES = 500  # draws at once of a function
 LAMBDAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
-REFERENCE = "unbiased_reinmax-3"  # its mean is the reference gradient where there is no exact one
+# Its mean is the reference gradient where there is no exact one: of bits, and of classes.
+REFERENCES = ("unbiased_reinmax-3", "local_expectation")
 STAGES = {"early": "batch=100", "late": "batch=24"}  # of the checkpoints
 
 
@@ -48,7 +49,8 @@ class Problem(NamedTuple):
 
 def vae_layers(images: data.Images, model: str, stage: str, steps: int) -> Iterator[Problem]:
     """Every layer of a REBAR-trained model on the first images, and a stream of other images."""
-    vae = trained(images, model, "rebar", stage, steps, "data.binarization=dynamic", STAGES[stage])
+    own = ("data.binarization=dynamic", "direct_gradient=false", STAGES[stage])
+    vae = trained(images, model, "rebar", stage, steps, *own)
     vae.requires_grad_(False)
     for layer in range(vae.depth):
         generator = torch.Generator().manual_seed(0)
@@ -73,13 +75,13 @@ def all_functions() -> Iterator[Problem]:
 def measure_one(problem: Problem, name: str, setting: Setting, draws: int) -> Measured:
     """One setting on one problem, its phi fitted first."""
     torch.manual_seed(0)  # networks in phi
-    # The reference has other noise, because shared noise would cancel in the bias.
-    generator = torch.Generator().manual_seed(2 if name == REFERENCE else 1)
+    # A reference has other noise, because shared noise would cancel in the bias.
+    generator = torch.Generator().manual_seed(2 if name in REFERENCES else 1)
     bench = Bench(problem.measured)
     built = setting.build(bench)
     fit(bench, built, setting, problem.stream, generator)
     count = draws // 8 if setting.slow else draws
-    count = 2 * draws if name == REFERENCE else count
+    count = 2 * draws if name == REFERENCES[0] else count
     return measure(bench, built[0], count * problem.copies, generator, problem.copies)
 
 
@@ -91,13 +93,14 @@ def measure_all(problem: Problem, draws: int) -> pd.DataFrame:
         if setting.exists_on(problem.measured)
     }
     gradient, noise = problem.exact, torch.zeros(())
+    reference = next(name for name in REFERENCES if name in found)
     if gradient is None:
-        gradient, noise = found[REFERENCE].mean, found[REFERENCE].noise
+        gradient, noise = found[reference].mean, found[reference].noise
     gradient2 = float((gradient.square() - noise).sum(-1).mean())
     rows = []
     for name, measured in found.items():
         bias = squared_bias(measured, gradient, noise)
-        if problem.exact is None and name == REFERENCE:
+        if problem.exact is None and name == reference:
             bias = (None, None)  # against itself
         row = {
             "estimator": name,

@@ -34,7 +34,7 @@ class Layer:
             derivative of log q(b|logits), which has mean 0 at hard bits and only adds noise.
 
     Attributes:
-        dist: the layer's Bernoulli, logits [B, D]. Bits are [..., B, D] and f is [..., B].
+        dist: of the layer, logits [B, *event]. Latents are [..., B, *event] and f is [..., B].
         context: x and the bits below [B, C], what a surrogate may see in addition to z.
     """
 
@@ -50,31 +50,33 @@ class Layer:
         self.smooth = layer == vae.depth - 1  # f may be relaxed: no bits above that jump
         self.cheap_flips = vae.depth == 1 and len(vae.decoder[0].layers) == 1
         self.latents: list[Tensor] = []
-        self.logits: list[Tensor] = []
-        below = self.x
+        self.redraw()
         with torch.set_grad_enabled(attached):
-            self.redraw()
-            for k in range(layer + 1):
-                self.logits.append(vae.encode(k, below))
-                self.latents.append(self._hard(self.logits[k], self.noise[k]))
-                below = self.latents[k]
-        self.latents.pop()
+            self.logits = [vae.encode(0, self.x)]
+            for k in range(layer):
+                self.latents.append(self._draw(k, self.logits[k]).b)
+                self.logits.append(vae.encode(k + 1, self.latents[k]))
         self.context = torch.cat([2 * b[0] - 1 for b in (self.x, *self.latents)], -1)
-        self.dist = rx.Bernoulli(self.logits[-1][0])
+        own = vae.distribution(self.logits[-1])
+        self.dist = type(own)(own.theta[0], event_ndim=own.event_ndim)
 
     def redraw(self) -> None:
         """Draw new noise for the bits above."""
-        shape = (1, self.x.shape[1], self.vae.prior.shape[-1])
-        uniform = [torch.rand(shape, generator=self.generator) for _ in range(self.vae.depth)]
-        self.noise = [torch.logit(u.clamp(1e-7, 1 - 1e-7)) for u in uniform]
+        dist = self.vae.prior_of(self.x.shape[1])
+        self.noise = [dist.noise(1, self.generator, coupled=True) for _ in range(self.vae.depth)]
 
     def f(self, b: Tensor) -> Tensor:
-        """-ELBO at these bits; its derivative takes the bits above for their means."""
-        return self._negative_elbo(b, lambda k, a: self._hard(a, self.noise[k]))
+        """-ELBO at these latents; its derivative takes the bits above for their means."""
+
+        def hard(k: int, a: Tensor) -> Tensor:
+            mean = self.vae.squash(a)
+            return self._draw(k, a).b + mean - mean.detach()
+
+        return self._negative_elbo(b, hard)
 
     def relaxed(self, h: Tensor, lambda_: Tensor | float = 0.1) -> Tensor:
-        """-ELBO at relaxed bits h, those above relaxed as well: a smooth function of h."""
-        return self._negative_elbo(h, lambda k, a: torch.sigmoid((a + self.noise[k]) / lambda_))
+        """-ELBO at relaxed latents h, those above relaxed as well: a smooth function of h."""
+        return self._negative_elbo(h, lambda k, a: self.vae.squash(self._draw(k, a).z / lambda_))
 
     def flips(self, b: Tensor) -> Tensor:
         """f with each bit flipped in turn, like b, where a linear decoder makes it cheap."""
@@ -92,13 +94,13 @@ class Layer:
             change[..., some] -= logsigmoid(moved).sum(-1)  # log p(pixel off)
         return self.f(b).unsqueeze(-1) + change
 
-    @staticmethod
-    def _hard(a: Tensor, noise: Tensor) -> Tensor:
-        mean = torch.sigmoid(a)
-        return (a + noise > 0).to(a.dtype) + mean - mean.detach()
+    def _draw(self, layer: int, logits: Tensor) -> rx.Draw:
+        """The latents of a layer at these logits [..., 1, B, *event], from its noise."""
+        u = self.noise[layer].u.expand_as(logits)
+        return rx.Draw(self.vae.distribution(logits), rx.Noise(u))
 
     def _negative_elbo(self, b: Tensor, above: Callable[[int, Tensor], Tensor]) -> Tensor:
-        b = b.unsqueeze(-3)  # the replica axis of the VAE
+        b = b.unsqueeze(-2 - self.dist.event_ndim)  # the replica axis of the VAE
         latents = [*(lower.expand_as(b) for lower in self.latents), b]
         logits = [a.detach() for a in self.logits]
         return self.vae.complete(self.x, latents, logits, above).f.squeeze(-2)

@@ -84,14 +84,9 @@ def with_stein(bench: Bench, function: Callable, samples: int) -> Built:
 def network(bench: Bench) -> tuple[Callable, list[Tensor]]:
     """r(z), on a VAE r(z, x, bits of the layers below), whose output starts at 0; and its phi."""
     context = bench.problem.context
-    event = bench.event if context is None else bench.event.numel() + context.shape[-1]
-    r = rx.surrogates.mlp(event, hidden=100, lambda_=1.0)
-
-    def with_context(z: Tensor) -> Tensor:
-        seen = bench.problem.context.expand(*z.shape[:-1], -1)
-        return r(torch.cat([seen, z], -1))
-
-    return (r if context is None else with_context), list(r.parameters())
+    features = None if context is None else context.shape[-1]
+    r = rx.surrogates.mlp(bench.event, hidden=100, lambda_=1.0, context=features)
+    return (lambda z: r(z, bench.problem.context)), list(r.parameters())
 
 
 def relaxed_f(
