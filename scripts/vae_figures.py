@@ -18,7 +18,8 @@ from experiments.vae.config import Vae
 from scripts import style
 from scripts.report.vae import PAIR
 from scripts.report.vae_tables import RELAXED
-from scripts.results import Results, estimators, number, read
+from scripts.report.vae_training import COMPARISONS, finding, steps_per_epoch
+from scripts.results import Results, config, estimators, number, read
 from scripts.runs import VAE, VaeRun, best_run, gap
 
 TITLE = {"fontsize": 10.5}
@@ -56,30 +57,44 @@ def load(case: Path) -> dict[str, VaeRun]:
 
 def curves_figure(case: Path, path: Path) -> Path:
     runs = load(case)
+    scale, unit = x_axis(case, runs)
     curves = {metric: curves_of(runs, metric) for metric in METRICS}
-    curves = {metric: found for metric, found in curves.items() if found}
+    curves = {metric: rescaled(found, scale) for metric, found in curves.items() if found}
     fig, axes = plt.subplots(1, len(curves), figsize=(style.WIDTH, 4.2))
     last = max(run.epochs for run in runs.values())
     paper = Results().paper_series(f"curves {case.name}")
     for ax, (metric, found) in zip(np.atleast_1d(axes), curves.items(), strict=True):
         ax.set_title(METRICS[metric])
-        ax.set_xlabel("epoch")
+        ax.set_xlabel(unit)
         theirs = {n: paper[f"{n} {metric}"] for n in PAIR if n in runs and f"{n} {metric}" in paper}
         draw_curves(ax, metric, found, {n: until(series, last) for n, series in theirs.items()})
     entries = [style.estimator_entry(name) for name in runs]
     if any(run.seeds > 1 for run in runs.values()):
         entries.append(("10-90 % of the seeds around their median", style.BAND))
-    shown = conclusion(runs)
+    shown = conclusion(case, runs)
     if any(min(series["x"]) <= last for series in paper.values()):
         entries.append(style.paper_entry("the paper: one run"))
     brackets = "; brackets: 95 % interval over seeds" if "[" in shown else ""
-    style.legend(fig, entries, columnspacing=1.4, title=settings(runs) + brackets)
+    style.legend(fig, entries, columnspacing=1.4, title=settings(case, runs) + brackets)
     style.finding(fig, f"{style.case_title(case.name)}: {shown}")
     return style.save(fig, path)
 
 
-def conclusion(runs: dict[str, VaeRun]) -> str:
+def x_axis(case: Path, runs: dict[str, VaeRun]) -> tuple[float, str]:
+    """What an epoch is multiplied by, and the label; presets of many estimators show steps."""
+    if case.parent.name in COMPARISONS:
+        return steps_per_epoch(next(iter(runs.values()))) / 1000, "thousand steps"
+    return 1.0, "epoch"
+
+
+def rescaled(curves: dict[str, pd.DataFrame], scale: float) -> dict[str, pd.DataFrame]:
+    return {name: curve.set_axis(curve.index * scale) for name, curve in curves.items()}
+
+
+def conclusion(case: Path, runs: dict[str, VaeRun]) -> str:
     """REBAR's training score minus RELAX's, or the lowest score where one of the two is missing."""
+    if case.parent.name in COMPARISONS:
+        return finding(Results(case.parents[2]), COMPARISONS[case.parent.name])
     epoch, difference = gap(*(runs.get(name) for name in PAIR), "train")
     if difference is not None:
         return f"REBAR's training -ELBO minus RELAX's, epoch {epoch:g}: {difference.text(2)} nats"
@@ -134,7 +149,7 @@ def limits(curves: list[pd.DataFrame]) -> tuple[float, float]:
     return low - 0.06 * (high - low), high + 0.03 * (high - low)
 
 
-def settings(runs: dict[str, VaeRun]) -> str:
+def settings(case: Path, runs: dict[str, VaeRun]) -> str:
     """What the figure's runs were trained with; runs with a tag name their own settings."""
     runs = {name: run for name, run in runs.items() if name in VAE} or runs
     rates = {style.label(name): f"{run.row['lr']:g}" for name, run in runs.items()}
@@ -144,7 +159,8 @@ def settings(runs: dict[str, VaeRun]) -> str:
         rate = ", ".join(f"{name} {lr}" for name, lr in rates.items())
     seeds = sorted({run.seeds for run in runs.values()})
     counts = f"{seeds[0]} seed" if seeds == [1] else "/".join(map(str, seeds)) + " seeds"
-    return f"batch {Vae.batch}, learning rate {rate}, {counts}"
+    batch = config(f"preset/vae/{case.parent.name}").get("batch", Vae.batch)
+    return f"batch {batch}, learning rate {rate}, {counts}"
 
 
 # ---- the terms of RELAX's estimator ----

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.report.__main__ import MARKS, main, small_table, with_table
+from experiments.run.errors import UserError
+from scripts.report.__main__ import END, MARKS, front_page, main
 from scripts.report.html import html
 from scripts.report.pages import PAGES, render
-from scripts.results import NOT_RUN, Results, markdown
+from scripts.results import NOT_RUN, Results
 from tests.helpers import committed, export_index
 
 ROOT = committed() or Path(__file__).parent.parent
-FRONT = f"# front\n\n{MARKS[0]}\n{MARKS[1]}\n"
+FRONT = "# front\n\n" + "".join(f"{mark}\n{END}\nwords\n" for mark in MARKS)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_the_committed_pages_are_those_of_the_committed_results(whole):
     for page in PAGES:
         assert render(page, results) == (ROOT / f"results/{page}.md").read_text(), page
     front = (ROOT / "README.md").read_text()
-    assert with_table(front, small_table(results)) == front
+    assert front_page(front, results) == front
 
 
 def test_somebody_s_own_run_does_not_make_the_pages_old(tmp_path):
@@ -141,11 +142,13 @@ def test_no_cell_is_blank(whole):
     assert not re.search(r"\bnan\b", whole[1])
 
 
-def test_the_front_page_keeps_its_words():
-    table = markdown([{"a": "1", "b": 2}])
-    once = with_table(FRONT, table)
-    assert once.startswith("# front") and "| 1 | 2 |" in once
-    assert with_table(once, table) == once
+def test_the_front_page_keeps_its_words(whole):
+    once = front_page(FRONT, whole[0])
+    assert once.startswith("# front") and once.count("\nwords\n") == 2
+    assert "| number | the paper | ours |" in once and "| f | b | take | why |" in once
+    assert front_page(once, whole[0]) == once
+    with pytest.raises(UserError, match="lost the mark"):
+        front_page("# front", whole[0])
 
 
 # ---- the page ----

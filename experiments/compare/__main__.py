@@ -34,8 +34,6 @@ MODELS = ("linear1", "linear2", "nonlinear", "categorical")
 BATCH = 100  # the first images of the training set are measured on
 COPIES = 500  # draws at once of a function
 LAMBDAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)
-# Its mean is the reference gradient where there is no exact one: of bits, and of classes.
-REFERENCES = ("unbiased_reinmax-3", "local_expectation")
 STAGES = {"early": "batch=100", "late": "batch=24"}  # of the checkpoints
 
 
@@ -45,6 +43,13 @@ class Problem(NamedTuple):
     stream: Callable[[], Any]  # other problems of its kind, to fit phi on
     exact: Tensor | None = None  # the gradient, [rows, coordinates]
     copies: int = 1  # draws at once
+
+    @property
+    def reference(self) -> str | None:
+        """The setting whose mean is the gradient, where there is no exact one."""
+        if self.exact is not None:
+            return None
+        return "unbiased_reinmax-3" if self.measured.dist.bits else "local_expectation"
 
 
 def vae_layers(images: data.Images, model: str, stage: str, steps: int) -> Iterator[Problem]:
@@ -75,13 +80,13 @@ def all_functions() -> Iterator[Problem]:
 def measure_one(problem: Problem, name: str, setting: Setting, draws: int) -> Measured:
     """One setting on one problem, its phi fitted first."""
     torch.manual_seed(0)  # networks in phi
-    # A reference has other noise, because shared noise would cancel in the bias.
-    generator = torch.Generator().manual_seed(2 if name in REFERENCES else 1)
+    # The reference has other noise, because shared noise would cancel in the bias.
+    generator = torch.Generator().manual_seed(2 if name == problem.reference else 1)
     bench = Bench(problem.measured)
     built = setting.build(bench)
     fit(bench, built, setting, problem.stream, generator)
     count = draws // 8 if setting.slow else draws
-    count = 2 * draws if name == REFERENCES[0] else count
+    count = 2 * draws if name == problem.reference else count
     return measure(bench, built[0], count * problem.copies, generator, problem.copies)
 
 
@@ -93,14 +98,13 @@ def measure_all(problem: Problem, draws: int) -> pd.DataFrame:
         if setting.exists_on(problem.measured)
     }
     gradient, noise = problem.exact, torch.zeros(())
-    reference = next(name for name in REFERENCES if name in found)
-    if gradient is None:
-        gradient, noise = found[reference].mean, found[reference].noise
+    if problem.reference:
+        gradient, noise = found[problem.reference].mean, found[problem.reference].noise
     gradient2 = float((gradient.square() - noise).sum(-1).mean())
     rows = []
     for name, measured in found.items():
         bias = squared_bias(measured, gradient, noise)
-        if problem.exact is None and name == reference:
+        if name == problem.reference:
             bias = (None, None)  # against itself
         row = {
             "estimator": name,

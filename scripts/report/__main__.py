@@ -1,4 +1,4 @@
-"""Write results/*.md, results/report.html and README.md's table: python -m scripts.report"""
+"""Write results/*.md, results/report.html and README.md's tables: python -m scripts.report"""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from scripts.report.html import html
 from scripts.report.pages import PAGES, render
 from scripts.results import Results, markdown
 
-MARKS = ("<!-- paper against ours: make report -->", "<!-- end -->")
+END = "<!-- end -->"
+MARKS = ("<!-- paper against ours: make report -->", "<!-- which estimator: make report -->")
 
 
 def small_table(results: Results) -> str:
@@ -24,12 +25,15 @@ def small_table(results: Results) -> str:
     return markdown(dict(zip(heads, row, strict=True)) for row in rows)
 
 
-def with_table(readme: str, table: str) -> str:
-    """The front page with the text between the two marks replaced."""
-    start, end = map(re.escape, MARKS)
-    check(re.search(f"{start}.*{end}", readme, re.S), f"README.md has lost its marks {MARKS}")
-    between = f"{MARKS[0]}\n\n{table}\n{MARKS[1]}"
-    return re.sub(f"{start}.*?{end}", lambda _: between, readme, flags=re.S)
+def front_page(readme: str, results: Results) -> str:
+    """The front page with the text between each mark and its end replaced."""
+    for mark, text in zip(MARKS, (small_table(results), render("chooser", results)), strict=True):
+        start, end = re.escape(mark), re.escape(END)
+        found = re.search(f"{start}.*{end}", readme, re.S)
+        check(found, f"README.md has lost the mark {mark} or its {END}")
+        between = f"{mark}\n\n{text}\n{END}"
+        readme = re.sub(f"{start}.*?{end}", lambda _, text=between: text, readme, flags=re.S)
+    return readme
 
 
 def main(root: Path, front: Path) -> None:
@@ -43,8 +47,7 @@ def main(root: Path, front: Path) -> None:
     write_whole(root / "report.html", html(pages, root).encode())
     print(f"{root / 'README.md'}\n{root / 'report.html'}")
     if front.exists():
-        text = with_table(front.read_text(encoding="utf-8"), small_table(results))
-        write_whole(front, text.encode())
+        write_whole(front, front_page(front.read_text(encoding="utf-8"), results).encode())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ STAGES = ("early", "late")
 PROBLEMS = tuple(
     f"{model}-{stage}" for stage in STAGES for model in MODELS
 )  # results/compare/*.csv
+CATEGORICAL = tuple(f"categorical-{stage}" for stage in STAGES)
+RELAX = ("relax", "relax-coupled")
 OURS = ("unbiased_reinmax", "debiased_reinmax")  # this repository's estimators
 MEASURES = ("variance", "variance x evaluations", "variance x ms")
 
@@ -54,10 +56,10 @@ def certified(results: Results) -> str:
 # ---- the comparison ----
 
 
-def comparison(results: Results) -> dict[str, pd.DataFrame]:
+def comparison(results: Results, problems: tuple[str, ...] = PROBLEMS) -> dict[str, pd.DataFrame]:
     """Problem and stage -> its estimators, the layers of a model added up; empty if not run."""
     cells = {}
-    for place in PROBLEMS:
+    for place in problems:
         table = results.table(f"compare/{place}.csv")
         cells[place] = pd.DataFrame() if table is None else add_layers(table)
     return cells
@@ -149,3 +151,31 @@ def unbiased_reinmax(results: Results) -> list[str]:
             ratios = f"{variance:.2f} and {time:.2f}"
         texts.append(f"{place.replace('-', ', ')}: {ratios}")
     return texts
+
+
+# ---- the categorical VAE ----
+
+
+def classes(results: Results) -> list[dict]:
+    """The categorical VAE's estimators: variance, bias, and from how many rows RELAX is better."""
+    cells = {p: cell for p, cell in comparison(results, CATEGORICAL).items() if len(cell)}
+    rows = []
+    for name in dict.fromkeys(name for cell in cells.values() for name in cell.index):
+        row = {"estimator": name}
+        for place, cell in cells.items():
+            stage, found = place.split("-")[1], cell.loc[name]
+            row[f"variance, {stage}"] = f"{found['variance']:.3g}"
+            row[f"bias², {stage}"] = "-" if found["unbiased"] else bias(found)
+            row[f"RELAX is better from, {stage}"] = breakeven(found, cell.loc[list(RELAX)])
+        row["ms"] = f"{found['milliseconds']:.2g}"
+        rows.append(row)
+    return rows
+
+
+def breakeven(found: pd.Series, relax: pd.DataFrame) -> str:
+    """The rows of a batch from which RELAX's mean has the smaller error, bias^2 + variance / n."""
+    if found["unbiased"]:
+        return "-"
+    if not found["bias2"] > 4 * found["bias2_error"]:
+        return "no bias found"
+    return number(max(1.0, (relax["variance"].min() - found["variance"]) / found["bias2"]), 0)

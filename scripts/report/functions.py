@@ -51,6 +51,17 @@ def winners(results: Results) -> list[dict]:
     return rows
 
 
+def cost(results: Results, group: str, functions: tuple[str, ...]) -> str:
+    """The range over functions and stages of a group's cost (or a setting's): 0.26 to 0.88."""
+    found = [
+        min(cell["relative"][name] for name in GROUPS.get(group, (group,)) if name in cell.index)
+        for case, cell in cases(results).items()
+        if case.split(", ")[0] in functions
+    ]
+    low, high = (number(limit, 2) for limit in (min(found, default=None), max(found, default=None)))
+    return low if low == high else f"{low} to {high}"
+
+
 def any_group(name: str) -> bool:
     return any(name in names for names in GROUPS.values())
 

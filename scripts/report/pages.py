@@ -20,6 +20,7 @@ from scripts.report import (
     vae_comparisons,
     vae_residual,
     vae_tables,
+    vae_training,
 )
 from scripts.results import Results, markdown
 
@@ -34,7 +35,7 @@ TEMPLATES = jinja2.Environment(
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
 MODULES = (style, claims, estimators, functions, permutations, rl, rl_tables, speed, toy)
-MODULES += (vae, vae_comparisons, vae_residual, vae_tables)
+MODULES += (vae, vae_comparisons, vae_residual, vae_tables, vae_training)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 
 

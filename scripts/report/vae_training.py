@@ -1,0 +1,146 @@
+"""Training by estimators of the literature and our own: the benchmark, and latents of classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scripts.intervals import Interval
+from scripts.report.vae_tables import RELAXED, usual
+from scripts.results import NOT_RUN, Results, mean_and_error, number, plural
+from scripts.runs import VaeRun, best_run, compare, shared_epochs
+from scripts.style import label
+
+
+class Comparison(NamedTuple):
+    """A preset that compares estimators, and the estimator with which the others are compared."""
+
+    preset: str
+    case: str
+    against: str
+
+
+BENCHMARK = Comparison("benchmark", "mnist-benchmark", "unbiased_reinmax")
+CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel")
+COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
+DIRECT = ("rloo-direct", "relax-direct", "st_gumbel-direct")  # with the direct gradient of log q
+
+
+def runs_of(results: Results, comparison: Comparison) -> dict[str, VaeRun]:
+    """The runs that exist, by estimator."""
+    names = [*usual(comparison.preset), *(DIRECT if comparison is CATEGORICAL else ())]
+    runs = {name: best_run(results, comparison.preset, comparison.case, name) for name in names}
+    return {name: run for name, run in runs.items() if run}
+
+
+def milliseconds(results: Results, comparison: Comparison, name: str) -> float:
+    """Processor time of one training step; nan where it was not measured."""
+    row = results.row("bench/vae-steps.csv", preset=comparison.preset, estimator=name.split("-")[0])
+    return row["milliseconds"] if row else np.nan
+
+
+def at_epoch(run: VaeRun, epoch: float, metric: str = "train") -> np.ndarray:
+    """A metric of all seeds at an epoch, linear between measurements."""
+    curve = run.curve(metric)
+    return np.array([np.interp(epoch, curve.index, curve[seed]) for seed in curve])
+
+
+def steps_per_epoch(run: VaeRun) -> float:
+    return float(run.row["steps"]) / run.epochs
+
+
+def equal_time(
+    results: Results, comparison: Comparison, runs: dict[str, VaeRun]
+) -> dict[str, float]:
+    """Estimator -> the epoch it has reached when the fastest has made all of its steps."""
+    times = {name: milliseconds(results, comparison, name) for name in runs}
+    last = shared_epochs(*runs.values())
+    return {name: last * min(times.values()) / time for name, time in times.items()}
+
+
+def behind(
+    run: VaeRun, other: VaeRun, epochs: tuple[float, float], metric: str = "train"
+) -> Interval:
+    """run's -ELBO minus that of the other, each at its epoch."""
+    values = (at_epoch(run, epochs[0], metric), at_epoch(other, epochs[1], metric))
+    return compare(run, other, *values)
+
+
+def table(results: Results, comparison: Comparison) -> list[dict]:
+    """Per estimator its -ELBO, and the difference at equal steps and at equal time."""
+    runs = runs_of(results, comparison)
+    if comparison.against not in runs:
+        return []
+    ours, last = runs[comparison.against], shared_epochs(*runs.values())
+    epochs = equal_time(results, comparison, runs)
+    reported = results.paper.get(f"table {comparison.preset}", {})
+    rows = []
+    for name, run in runs.items():
+        relaxed = name in RELAXED
+        row = {
+            "estimator": label(name),
+            "training": "relaxed" if relaxed else score(run, "train", last),
+            "validation": score(run, "valid", last),
+            "training, difference": difference(run, ours, (last, last), "train"),
+            "validation, difference": difference(run, ours, (last, last), "valid"),
+            "ms per step": number(milliseconds(results, comparison, name), 1),
+            "training, difference at equal time": difference(
+                run, ours, (epochs[name], epochs[comparison.against]), "train"
+            ),
+            "ln Var, logits": log_variance(run, "logits", last),
+            "ln Var, encoder": log_variance(run, "weights", last),
+        }
+        if reported:
+            row["reported, 1 000 000 steps"] = number(reported.get(name), 2)
+        rows.append(row)
+    return rows
+
+
+def score(run: VaeRun, metric: str, epoch: float) -> str:
+    return mean_and_error(at_epoch(run, epoch, metric), 2)
+
+
+def difference(run: VaeRun, ours: VaeRun, epochs: tuple[float, float], metric: str) -> str:
+    if run is ours or (metric == "train" and run.name in RELAXED):
+        return "-"
+    return behind(run, ours, epochs, metric).text(2) if np.isfinite(epochs).all() else NOT_RUN
+
+
+def log_variance(run: VaeRun, what: str, epoch: float) -> str:
+    return number(np.log(at_epoch(run, epoch, f"variance_{what}")).mean(), 2)
+
+
+def length(results: Results, comparison: Comparison) -> str:
+    """How long the runs are."""
+    runs = list(runs_of(results, comparison).values())
+    if not runs:
+        return NOT_RUN
+    steps = shared_epochs(*runs) * steps_per_epoch(runs[0])
+    return f"{number(steps, 0)} steps, {plural(min(run.seeds for run in runs), 'seed')}"
+
+
+def finding(results: Results, comparison: Comparison) -> str:
+    """The best other estimator's training -ELBO minus the compared one's at the end."""
+    runs = runs_of(results, comparison)
+    if comparison.against not in runs or len(runs) < 2:
+        return NOT_RUN
+    last = shared_epochs(*runs.values())
+    others = {n: r for n, r in runs.items() if n != comparison.against and n not in RELAXED}
+    best = min(others, key=lambda name: at_epoch(others[name], last).mean())
+    interval = behind(others[best], runs[comparison.against], (last, last))
+    steps = number(last * steps_per_epoch(runs[best]), 0)
+    return (
+        f"{label(best)}'s training -ELBO minus {label(comparison.against)}'s after {steps} steps: "
+        f"{interval.text(2)} nats"
+    )
+
+
+def command(comparison: Comparison) -> str:
+    return f"python -m experiments.vae preset=vae/{comparison.preset}"
+
+
+def picture(results: Results, comparison: Comparison) -> str:
+    stem = f"vae-{comparison.preset}-{comparison.case}-curves"
+    caption = f"{finding(results, comparison)}."
+    return results.picture(stem, caption, f"python -m scripts.vae_figures {comparison.preset}")
