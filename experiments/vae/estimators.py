@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import relax as rx
-from experiments.vae.method import Method, Noises, hard_pass
+from experiments.run.errors import check
+from experiments.vae.method import Method, Noises, f_of_one_layer, hard_pass
 from experiments.vae.models import VAE, Sample
 from experiments.vae.settings import (
     Arms,
@@ -183,13 +184,20 @@ class ControlVariates(Method):
 
 
 class UnbiasedReinMaxLayers(Method):
-    """unbiased_reinmax with c = f, the layers above relaxed; per layer one eta, gamma, lambda."""
+    """unbiased_reinmax with c = f, the layers above relaxed; per layer one eta, gamma, lambda.
+
+    On one layer f is given as a function, which saves an evaluation and allows several samples.
+    """
 
     coupled = False
 
     def __init__(self, vae: VAE, settings: UnbiasedReinMax, generators: Sequence[torch.Generator]):
         super().__init__(vae, settings, generators)
         self.accept("unbiased_reinmax")
+        check(
+            settings.samples == 1 or vae.depth == 1,
+            f"unbiased_reinmax: samples={settings.samples} are for one layer, not {vae.depth}",
+        )
         replicas, layers = len(generators), range(vae.depth)
         self.scales = nn.ModuleList(
             rx.surrogates.Scales(settings.eta, settings.lambda_, replicas, settings.gamma)
@@ -198,20 +206,28 @@ class UnbiasedReinMaxLayers(Method):
         for scales in self.scales:
             scales.log_lambda.requires_grad_(settings.learn_lambda)
 
+    def noise(self, batch: int, generator) -> Noises:
+        if self.settings.samples == 1:
+            return super().noise(batch, generator)
+        dist, samples = self.vae.prior_of(batch), self.settings.samples
+        return [rx.unbiased_reinmax.noise(dist, samples=samples, generator=generator)]
+
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
+        if self.vae.depth == 1:
+            dist = self.vae.distribution(self.vae.encode(0, x))
+            draw = rx.unbiased_reinmax.draw(dist, noise=noise[0], samples=self.settings.samples)
+            return [self.estimate(0, f_of_one_layer(self.vae, x, dist.theta), draw)]
         draws, sample = hard_pass(self.vae, x, noise)
         f_b = sample.f
         return [
-            rx.unbiased_reinmax(
-                f_b,
-                draw,
-                c=Surrogate(self.vae, k, x, sample, noise, self.scales).f,
-                eta=self.scales[k].eta,
-                lambda_=self.scales[k].lambda_,
-                gamma=self.scales[k].gamma,
-            )
+            self.estimate(k, f_b, draw, Surrogate(self.vae, k, x, sample, noise, self.scales).f)
             for k, draw in enumerate(draws)
         ]
+
+    def estimate(self, layer: int, f, draw: rx.Draw, c=None) -> rx.Estimate:
+        scales = self.scales[layer]
+        own = {"eta": scales.eta, "lambda_": scales.lambda_, "gamma": scales.gamma}
+        return rx.unbiased_reinmax(f, draw, c=c, **own)
 
 
 class Entry(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,17 @@ class Method(nn.Module):
 
     def add_weight_decay(self, batch: int) -> None:
         """Add the gradient of an L2 term to phi's gradients."""
+
+
+def f_of_one_layer(vae: VAE, x: Tensor, logits: Tensor) -> Callable[[Tensor], Tensor]:
+    """The negative ELBO [(K,) R, B] as a function of the latents b [(K,) R, B, *event]."""
+    logits = vae.own_logits(logits)
+
+    def f(b: Tensor) -> Tensor:
+        images = x.expand(*b.shape[: b.ndim - logits.ndim], *x.shape)
+        return vae.score(images, [b], [logits.expand_as(b)]).f
+
+    return f
 
 
 def hard_pass(vae: VAE, x: Tensor, noise: Noises) -> tuple[list[rx.Draw], Sample]:

@@ -106,8 +106,9 @@ class RelaxPublished(Relax):
 
 @dataclass
 class UnbiasedReinMax:
-    """ReinMax made unbiased, with c = f."""
+    """ReinMax made unbiased, with c = f; several samples on a model of one layer."""
 
+    samples: int = 1
     eta: float = 1.0
     gamma: float = 0.8  # of the linear control variate given b
     lambda_: float = 0.1

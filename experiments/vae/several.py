@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 import relax as rx
 from experiments.run.errors import check
-from experiments.vae.method import Method, Noises
+from experiments.vae.method import Method, Noises, f_of_one_layer
 from experiments.vae.models import VAE
 from experiments.vae.settings import Several
 
@@ -36,11 +35,4 @@ class SeveralSamples(Method):
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         dist = self.vae.distribution(self.vae.encode(0, x))
         draw = self.estimator.draw(dist, noise=noise[0], samples=self.settings.samples)
-        f = partial(self.f, x, self.vae.own_logits(dist.theta))
-        return [self.estimator(f, draw, **self.learned)]
-
-    def f(self, x: Tensor, logits: Tensor, b: Tensor) -> Tensor:
-        """The negative ELBO [(K,) R, B] at b [(K,) R, B, *event]."""
-        samples = b.shape[: b.ndim - logits.ndim]
-        images, logits = x.expand(*samples, *x.shape), logits.expand_as(b)
-        return self.vae.score(images, [b], [logits]).f
+        return [self.estimator(f_of_one_layer(self.vae, x, dist.theta), draw, **self.learned)]

@@ -14,15 +14,20 @@ from scripts.style import label
 
 
 class Comparison(NamedTuple):
-    """A preset that compares estimators, and the estimator with which the others are compared."""
+    """A preset that compares estimators.
+
+    against: the estimator with which the others are compared. named: the one that the figure's
+    title compares with it; None is the best of the others.
+    """
 
     preset: str
     case: str
     against: str
+    named: str | None = None
 
 
 BENCHMARK = Comparison("benchmark", "mnist-benchmark", "unbiased_reinmax")
-CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel")
+CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax")
 COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
 DIRECT = ("rloo-direct", "relax-direct", "st_gumbel-direct")  # with the direct gradient of log q
 
@@ -121,18 +126,21 @@ def length(results: Results, comparison: Comparison) -> str:
 
 
 def finding(results: Results, comparison: Comparison) -> str:
-    """The best other estimator's training -ELBO minus the compared one's at the end."""
+    """Which of two estimators is ahead at the end, by the interval of the difference."""
     runs = runs_of(results, comparison)
-    if comparison.against not in runs or len(runs) < 2:
+    others = [n for n in runs if n != comparison.against and n not in RELAXED and "-" not in n]
+    if comparison.against not in runs or not others:
         return NOT_RUN
     last = shared_epochs(*runs.values())
-    others = {n: r for n, r in runs.items() if n != comparison.against and n not in RELAXED}
-    best = min(others, key=lambda name: at_epoch(others[name], last).mean())
-    interval = behind(others[best], runs[comparison.against], (last, last))
-    steps = number(last * steps_per_epoch(runs[best]), 0)
+    best = min(others, key=lambda name: at_epoch(runs[name], last).mean())
+    named = comparison.named if comparison.named in others else best
+    gap = behind(runs[named], runs[comparison.against], (last, last))
+    verb = "is ahead of" if gap.low > 0 else "is behind" if gap.high < 0 else "is level with"
+    next_best = ", the best of the others" if named == best else ""
+    steps = number(last * steps_per_epoch(runs[named]), 0)
     return (
-        f"{label(best)}'s training -ELBO minus {label(comparison.against)}'s after {steps} steps: "
-        f"{interval.text(2)} nats"
+        f"{label(comparison.against)} {verb} {label(named)}{next_best}, after {steps} steps: "
+        f"{gap.text(2)} nats of training ELBO"
     )
 
 

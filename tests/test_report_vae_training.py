@@ -1,0 +1,65 @@
+"""The comparison of estimators by their training, from small results written by hand."""
+
+import pytest
+
+from scripts import vae_figures
+from scripts.report import vae_training
+from scripts.report.vae_training import BENCHMARK
+from scripts.results import NOT_RUN, Results
+from tests.drawn import caught as caught  # a fixture
+from tests.drawn import write
+from tests.test_report_vae import SUMMARY
+
+COLUMNS = "lr seed epoch step train valid variance_logits variance_weights".split()
+HEAD = ["preset", "estimator", "milliseconds"]
+
+
+def runs(root, curves: dict[str, list]) -> Results:
+    """Estimator -> training -ELBO by epoch of 500 steps; seed s has s more, the variance is e^2."""
+    place, summary = root / "vae/benchmark/mnist-benchmark", []
+    for name, train in curves.items():
+        rows = [
+            (0.001, s, epoch, 500 * epoch, value + s, value + 1 + s, 7.389, 7.389)
+            for epoch, value in enumerate(train, 1)
+            for s in range(3)
+        ]
+        write(place / f"{name}.csv", COLUMNS, rows)
+        summary.append((name, 0.001, 3, 500 * len(train), train[-1] + 1, train[-1] + 2))
+    write(place / "summary.csv", SUMMARY, summary)
+    return Results(root)
+
+
+CURVES = {"rloo": [150, 130, 120], "unbiased_reinmax": [140, 120, 110], "arms": [142, 122, 113]}
+
+
+def test_differences_are_at_equal_steps_and_at_equal_time(tmp_path):
+    """Leave-one-out is twice as fast: after its three epochs ours has made one and a half."""
+    times = [("benchmark", "rloo", 5.0), ("benchmark", "unbiased_reinmax", 10.0)]
+    write(tmp_path / "bench/vae-steps.csv", HEAD, times)
+    results = runs(tmp_path, {name: CURVES[name] for name in ("rloo", "unbiased_reinmax")})
+    rows = {row["estimator"]: row for row in vae_training.table(results, BENCHMARK)}
+    rloo, ours = rows["RLOO"], rows["unbiased ReinMax"]
+    assert rloo["training, difference"] == "10.00 [10.00, 10.00]"
+    assert rloo["training, difference at equal time"] == "-10.00 [-10.00, -10.00]"  # 120 and 130
+    assert (ours["training"], ours["training, difference"]) == ("111.00 ± 0.58", "-")
+    assert (ours["ms per step"], ours["ln Var, encoder"]) == ("10.0", "2.00")
+    assert vae_training.length(results, BENCHMARK) == "1500 steps, 3 seeds"
+
+
+def test_a_time_that_was_not_measured_is_said_to_be_missing(tmp_path):
+    rows = vae_training.table(runs(tmp_path, CURVES), BENCHMARK)
+    assert {row["training, difference at equal time"] for row in rows} == {"-", NOT_RUN}
+    assert vae_training.table(Results(tmp_path / "none"), BENCHMARK) == []
+    assert vae_training.length(Results(tmp_path / "none"), BENCHMARK) == NOT_RUN
+
+
+def test_the_figure_shows_steps_and_the_best_other_estimator(tmp_path, caught):
+    runs(tmp_path, CURVES)
+    vae_figures.main("benchmark", tmp_path)
+    (fig,) = caught
+    title = fig.get_suptitle()
+    assert "unbiased ReinMax is ahead of ARMS, the best of the others, after 1500 steps" in title
+    assert "3.00 [3.00, 3.00] nats" in title
+    ax = fig.axes[0]
+    assert ax.get_xlabel() == "thousand steps"
+    assert max(line.get_xdata()[-1] for line in ax.lines) == pytest.approx(1.5)
