@@ -17,31 +17,35 @@ class Comparison(NamedTuple):
     """A preset that compares estimators.
 
     against: the estimator with which the others are compared. named: the one that the figure's
-    title compares with it; None is the best of the others.
+    title compares with it; None is the best of the others. also: runs with a tag.
     """
 
     preset: str
     case: str
     against: str
     named: str | None = None
+    also: tuple[str, ...] = ()
 
 
-BENCHMARK = Comparison("benchmark", "mnist-benchmark", "unbiased_reinmax")
-CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax")
-COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
+OURS = "unbiased_reinmax"
 DIRECT = ("rloo-direct", "relax-direct", "st_gumbel-direct")  # with the direct gradient of log q
+BENCHMARK = Comparison("benchmark", "mnist-benchmark", OURS, also=(f"{OURS}-3",))
+CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax", DIRECT)
+COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
 
 
 def runs_of(results: Results, comparison: Comparison) -> dict[str, VaeRun]:
     """The runs that exist, by estimator."""
-    names = [*usual(comparison.preset), *(DIRECT if comparison is CATEGORICAL else ())]
+    names = [*usual(comparison.preset), *comparison.also]
     runs = {name: best_run(results, comparison.preset, comparison.case, name) for name in names}
     return {name: run for name, run in runs.items() if run}
 
 
 def milliseconds(results: Results, comparison: Comparison, name: str) -> float:
     """Processor time of one training step; nan where it was not measured."""
-    row = results.row("bench/vae-steps.csv", preset=comparison.preset, estimator=name.split("-")[0])
+    row = results.row(
+        "bench/vae-steps.csv", preset=comparison.preset, estimator=name.removesuffix("-direct")
+    )
     return row["milliseconds"] if row else np.nan
 
 
