@@ -15,10 +15,10 @@ from experiments.toy.config import Toy
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.train import Run as VaeRun
-from scripts.bench import cases, plain, rl
+from scripts.bench import cases, plain, rl, steps
 from scripts.bench.floors import floors
 from scripts.bench.measure import COMPILED, EAGER, JAX, PLAIN, Row, rows_of
-from scripts.bench.timing import Effort, Group
+from scripts.bench.timing import QUICK, Effort, Group
 from scripts.report.pages import render
 from scripts.results import Results
 
@@ -260,3 +260,12 @@ def test_the_gpu_benchmark_needs_no_optional_package():
     code = "import sys; sys.modules |= dict.fromkeys(['wandb', 'gymnasium', 'jax'])\n"
     code += "import scripts.gpu.bench"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["benchmark", "categorical"])
+def test_the_steps_of_all_estimators_of_a_preset_are_timed(preset):
+    table = steps.step_times(preset, QUICK, compile="off").set_index("estimator")["milliseconds"]
+    assert (table > 0).all()
+    if preset == "benchmark":
+        assert table["unbiased_reinmax-3"] > table["unbiased_reinmax"]

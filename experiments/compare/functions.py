@@ -41,11 +41,7 @@ class Exact:
 
     def stream(self) -> Exact:
         """A batch of copies, to fit phi on."""
-        return Exact(self.f, rows_of(self.dist, self.dist.theta, FIT_ROWS))
-
-
-def rows_of(dist: rx.Discrete, theta: Tensor, n: int) -> rx.Discrete:
-    return dist.with_theta(theta.expand(n, *theta.shape[1:]))
+        return Exact(self.f, self.dist.expand(FIT_ROWS))
 
 
 # ---- the functions: each takes a generator for its coefficients ----
@@ -123,7 +119,8 @@ def trained(f: Function, dist: rx.Discrete, generator: torch.Generator) -> rx.Di
     logits = torch.nn.Parameter(dist.theta.clone())
     optimiser = torch.optim.Adam([logits], 0.05)
     for _ in range(STEPS):
-        est = rx.rloo(f, rows_of(dist, logits, 200), samples=4, generator=generator)
+        many = dist.with_theta(logits).expand(200)
+        est = rx.rloo(f, many, samples=4, generator=generator)
         optimiser.zero_grad()
         rx.backward(est)
         optimiser.step()

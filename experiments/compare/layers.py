@@ -7,7 +7,7 @@ surrogate may see in addition to z, or None).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ import relax as rx
 from experiments.vae.data import Images
 from experiments.vae.models import VAE
 
+FIT_ROWS = 24  # images in a batch that phi is fitted on
 CHUNK = 2**18  # numbers that fit a cache, where flips go through the decoder
 
 
@@ -110,12 +111,10 @@ def other_images(
     vae: VAE, layer: int, images: Images, generator: torch.Generator
 ) -> Callable[[], Layer]:
     """A function that returns the layer on another random batch at every call."""
-    stream = batches(images, 24, generator)
-    return lambda: Layer(vae, layer, next(stream), generator)
 
+    def draw() -> Layer:
+        x = images.train[torch.randint(len(images.train), (FIT_ROWS,), generator=generator)]
+        x = (torch.rand(x.shape, generator=generator) < x).to(x.dtype) if images.dynamic else x
+        return Layer(vae, layer, x, generator)
 
-def batches(images: Images, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random batches [B, pixels], binarized again where the images are intensities."""
-    while True:
-        x = images.train[torch.randint(len(images.train), (batch,), generator=generator)]
-        yield (torch.rand(x.shape, generator=generator) < x).to(x.dtype) if images.dynamic else x
+    return draw
