@@ -13,7 +13,6 @@ PROBLEMS = tuple(
     f"{model}-{stage}" for stage in STAGES for model in MODELS
 )  # results/compare/*.csv
 CATEGORICAL = tuple(f"categorical-{stage}" for stage in STAGES)
-RELAX = ("relax", "relax-coupled")
 OURS = ("unbiased_reinmax", "debiased_reinmax")  # this repository's estimators
 MEASURES = ("variance", "variance x evaluations", "variance x ms")
 
@@ -164,18 +163,42 @@ def classes(results: Results) -> list[dict]:
         row = {"estimator": name}
         for place, cell in cells.items():
             stage, found = place.split("-")[1], cell.loc[name]
-            row[f"variance, {stage}"] = f"{found['variance']:.3g}"
+            row["evaluations"] = f"{found['evaluations']:g}"
+            row[f"variance, {stage}"] = f"{found['variance']:.3g} ({found['milliseconds']:.2g} ms)"
             row[f"bias², {stage}"] = "-" if found["unbiased"] else bias(found)
-            row[f"RELAX is better from, {stage}"] = breakeven(found, cell.loc[list(RELAX)])
-        row["ms"] = f"{found['milliseconds']:.2g}"
+            row[f"RELAX is better from, {stage}"] = breakeven(found, relax(cell))
         rows.append(row)
     return rows
 
 
-def breakeven(found: pd.Series, relax: pd.DataFrame) -> str:
+def relax(cell: pd.DataFrame) -> pd.Series:
+    """RELAX with the kind of noise that has the smaller variance."""
+    rows = cell.loc[["relax", "relax-coupled"]]
+    return rows.loc[rows["variance"].idxmin()]
+
+
+def breakeven(found: pd.Series, relax: pd.Series) -> str:
     """The rows of a batch from which RELAX's mean has the smaller error, bias^2 + variance / n."""
     if found["unbiased"]:
         return "-"
     if not found["bias2"] > 4 * found["bias2_error"]:
         return "no bias found"
-    return number(max(1.0, (relax["variance"].min() - found["variance"]) / found["bias2"]), 0)
+    return number(max(1.0, (relax["variance"] - found["variance"]) / found["bias2"]), 0)
+
+
+def beside_relax(results: Results, name: str) -> str:
+    """RELAX's variance over that of an estimator, and what the latter's bias costs, per stage."""
+    texts = []
+    for place, cell in comparison(results, CATEGORICAL).items():
+        if not len(cell):
+            return NOT_RUN
+        found, best = cell.loc[name], relax(cell)
+        ratio = f"{best['variance'] / found['variance']:.1f} times"
+        texts.append(f"{place.split('-')[1]} {ratio}, bias² {bias(found)} of the squared gradient")
+    return "; ".join(texts)
+
+
+def ratio(results: Results, place: str, name: str, other: str) -> str:
+    """One estimator's variance over another's, at one problem and stage."""
+    cell = comparison(results, (place,))[place]
+    return f"{cell['variance'][name] / cell['variance'][other]:.2f}" if len(cell) else NOT_RUN
