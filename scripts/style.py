@@ -37,6 +37,13 @@ COLOURS = {
     "unbiased_reinmax": "#C2185B",
     "double_cv": "#D08C00",  # the palette below would give it the colour of another method
     "reinmax": "#332288",
+    "rloo": "#777777",
+    "disarm": "#6699CC",
+    "arms": "#AA4499",
+    "carms": "#AA4499",  # ARMS for classes
+    "relax_benchmark": "#009E73",
+    "debiased_reinmax": "#661100",
+    "st_gumbel": "#D55E00",
 }
 OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
 # A name is otherwise written in capitals if it is one word, and with spaces if it has several.
@@ -52,6 +59,8 @@ LABELS = {
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
     "relax_published": "RELAX, as published",
+    "relax_benchmark": "RELAX, z~ drawn anew",
+    "st_gumbel": "ST Gumbel",
     "unbiased_reinmax": "unbiased ReinMax",
     "debiased_reinmax": "debiased ReinMax",
     "gumbel_sinkhorn": "Gumbel-Sinkhorn",

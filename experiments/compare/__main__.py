@@ -11,7 +11,10 @@ command that is printed. `python -m scripts.compare_figures` draws the figures.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -156,7 +159,23 @@ def parts(args: argparse.Namespace) -> dict[str, tuple[Path, Callable[[], pd.Dat
         layers = partial(vae_layers, images, model, stage, steps)
         made[f"{model}-{stage}"] = partial(every, layers, measure_all, args.draws)
     tables = {part: (OUT / f"{part}.csv", make) for part, make in made.items()}
-    return tables | {"same-weights": (same_weights.OUT / "variance.csv", same_weights.run)}
+    return {"same-weights": (same_weights.OUT / "variance.csv", same_weights.run)} | tables
+
+
+def make(part: str, args: argparse.Namespace) -> None:
+    """Make one part's table, unless it exists."""
+    torch.set_num_threads(1)
+    path, table = parts(args)[part]
+    if path.exists() and not args.fresh:
+        print(f"{path} exists: skipped", flush=True)
+    else:
+        write(table(), path)
+
+
+def in_a_process(part: str, args: argparse.Namespace) -> None:
+    sizes = ("--late", str(args.late), "--draws", str(args.draws), "--only", part)
+    fresh = ["--fresh"] if args.fresh else []
+    subprocess.run([sys.executable, "-m", "experiments.compare", *sizes, *fresh], check=True)
 
 
 def main() -> None:
@@ -165,15 +184,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--only", nargs="+", default=[], help="parts, such as linear1-early")
     parser.add_argument("--fresh", action="store_true", help="make existing tables again")
+    parser.add_argument("--processes", type=int, default=2, help="parts at the same time")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    for part, (path, make) in parts(args).items():
-        if args.only and part not in args.only:
-            continue
-        if path.exists() and not args.fresh:
-            print(f"{path} exists: skipped", flush=True)
-        else:
-            write(make(), path)
+    names = [part for part in parts(args) if part in args.only or not args.only]
+    if len(names) == 1:
+        make(names[0], args)
+        return
+    with ThreadPoolExecutor(args.processes) as pool:
+        list(pool.map(partial(in_a_process, args=args), names))
 
 
 if __name__ == "__main__":
