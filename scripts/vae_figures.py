@@ -76,7 +76,8 @@ def curves_figure(case: Path, path: Path) -> Path:
         entries.append(style.paper_entry("the paper: one run"))
     brackets = "; brackets: 95 % interval over seeds" if "[" in shown else ""
     style.legend(fig, entries, columnspacing=1.4, title=settings(case, runs) + brackets)
-    style.finding(fig, f"{style.case_title(case.name)}: {shown}")
+    title = style.case_title(case.name).removesuffix(f" {case.parent.name}")
+    style.finding(fig, f"{title}: {shown}")
     return style.save(fig, path)
 
 

@@ -138,14 +138,14 @@ def finding(results: Results, comparison: Comparison) -> str:
     last = shared_epochs(*runs.values())
     best = min(others, key=lambda name: at_epoch(runs[name], last).mean())
     named = comparison.named if comparison.named in others else best
-    gap = behind(runs[named], runs[comparison.against], (last, last))
-    verb = "is ahead of" if gap.low > 0 else "is behind" if gap.high < 0 else "is level with"
-    next_best = ", the best of the others" if named == best else ""
+    ahead, then = comparison.against, named
+    gap = behind(runs[named], runs[ahead], (last, last))
+    if gap.value < 0:
+        ahead, then = then, ahead
+        gap = behind(runs[then], runs[ahead], (last, last))
+    verb = "is ahead of" if gap.low > 0 else "is level with"
     steps = number(last * steps_per_epoch(runs[named]), 0)
-    return (
-        f"{label(comparison.against)} {verb} {label(named)}{next_best}, after {steps} steps: "
-        f"{gap.text(2)} nats of training ELBO"
-    )
+    return f"{label(ahead)} {verb} {label(then)}: {gap.text(2)} nats after {steps} steps"
 
 
 def command(comparison: Comparison) -> str:
