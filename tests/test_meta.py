@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import relax as rx
+from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.methods import SETTINGS as TOY
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.estimators import ESTIMATORS
 from experiments.vae.models import MODELS, VAE
-from experiments.vae.several import SeveralSamples
 from experiments.vae.step import Step
 from relax.replicas import Streams
 from tests.helpers import cases, distribution, unwrap
@@ -34,10 +34,12 @@ def to_meta(tree):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_vaes_step(model, name):
     generators = [torch.Generator().manual_seed(i) for i in range(REPLICAS)]
-    vae = VAE(model, torch.linspace(0.1, 0.8, PIXELS), LATENTS, 5, generators)
-    if vae.depth > 1 and ESTIMATORS[name].method is SeveralSamples:
-        pytest.skip("for one layer")
-    method = ESTIMATORS[name].method(vae, ESTIMATORS[name].settings(), generators)
+    latents = MODELS[model].classes or LATENTS
+    vae = VAE(model, torch.linspace(0.1, 0.8, PIXELS), latents, 5, generators)
+    try:
+        method = ESTIMATORS[name].method(vae, ESTIMATORS[name].settings(), generators)
+    except UserError as error:
+        pytest.skip(str(error))  # for one layer, for bits, for classes
     noise = to_meta(method.noise(ROWS, Streams(range(REPLICAS))))
     vae.to(META), method.to(META)
     step = Step(method, torch.full((REPLICAS,), 1e-3))
