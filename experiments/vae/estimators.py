@@ -6,7 +6,7 @@ f = the negative ELBO. The mathematics of the estimators is in the core.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
@@ -224,7 +224,10 @@ class UnbiasedReinMaxLayers(Method):
             for k, draw in enumerate(draws)
         ]
 
-    def estimate(self, layer: int, f, draw: rx.Draw, c=None) -> rx.Estimate:
+    def estimate(
+        self, layer: int, f: Tensor | Callable, draw: rx.Draw, c: Callable | None = None
+    ) -> rx.Estimate:
+        """From f(b) or from f itself; c is f where it is not given."""
         scales = self.scales[layer]
         own = {"eta": scales.eta, "lambda_": scales.lambda_, "gamma": scales.gamma}
         return rx.unbiased_reinmax(f, draw, c=c, **own)
