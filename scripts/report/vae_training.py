@@ -148,6 +148,15 @@ def finding(results: Results, comparison: Comparison) -> str:
     return f"{label(ahead)} {verb} {label(then)}: {gap.text(2)} nats after {steps} steps"
 
 
+def at_end(results: Results, comparison: Comparison, name: str) -> str:
+    """An estimator's training -ELBO minus that of the compared one at the end."""
+    runs = runs_of(results, comparison)
+    if not {name, comparison.against} <= runs.keys():
+        return NOT_RUN
+    last = shared_epochs(*runs.values())
+    return behind(runs[name], runs[comparison.against], (last, last)).text(2)
+
+
 def command(comparison: Comparison) -> str:
     return f"python -m experiments.vae preset=vae/{comparison.preset}"
 
