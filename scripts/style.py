@@ -59,7 +59,7 @@ LABELS = {
     "relax_score": "RELAX, score only",
     "relax_biased": "RELAX, biased z~",
     "relax_published": "RELAX, as published",
-    "relax_benchmark": "RELAX, z~ drawn anew",
+    "relax_benchmark": "RELAX (Shi et al.)",
     "st_gumbel": "ST Gumbel",
     "unbiased_reinmax": "unbiased ReinMax",
     "debiased_reinmax": "debiased ReinMax",

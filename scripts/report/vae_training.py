@@ -101,7 +101,8 @@ def table(results: Results, comparison: Comparison) -> list[dict]:
             "ln Var, encoder": log_variance(run, "weights", last),
         }
         if reported:
-            row["reported, 1 000 000 steps"] = number(reported.get(name), 2)
+            known = name in reported
+            row["reported, 1 000 000 steps"] = number(reported[name], 2) if known else "none"
         rows.append(row)
     return rows
 
