@@ -21,7 +21,7 @@ from tests.refusals import refused as refused  # a fixture
 SETTINGS = [
     ("vae", "model=linear9", ["linear9", "linear1"]),
     ("vae", "estimator=[relux]", ["relux", "relax"]),
-    ("vae", "estimator=[reinmax]", ["reinmax", "rebar"]),
+    ("vae", "estimator=[remax]", ["remax", "rebar"]),
     ("vae", "data=cifar", ["cifar", "digits"]),
     ("vae", "data.name=cifar", ["cifar", "digits"]),
     ("vae", "data.binarization=grey", ["grey", "static"]),

@@ -157,16 +157,22 @@ def unbiased_reinmax(results: Results) -> list[str]:
 
 def classes(results: Results) -> list[dict]:
     """The categorical VAE's estimators: variance, bias, and from how many rows RELAX is better."""
-    cells = {p: cell for p, cell in comparison(results, CATEGORICAL).items() if len(cell)}
-    rows = []
+    cells, rows = comparison(results, CATEGORICAL), []
     for name in dict.fromkeys(name for cell in cells.values() for name in cell.index):
-        row = {"estimator": name}
+        row = {"estimator": name, "evaluations": NOT_RUN}
         for place, cell in cells.items():
-            stage, found = place.split("-")[1], cell.loc[name]
-            row["evaluations"] = f"{found['evaluations']:g}"
-            row[f"variance, {stage}"] = f"{found['variance']:.3g} ({found['milliseconds']:.2g} ms)"
-            row[f"bias², {stage}"] = "-" if found["unbiased"] else bias(found)
-            row[f"RELAX is better from, {stage}"] = breakeven(found, relax(cell))
+            heads = ("variance", "bias²", "RELAX is better from")
+            texts = [NOT_RUN] * len(heads)
+            if name in cell.index:
+                found = cell.loc[name]
+                row["evaluations"] = f"{found['evaluations']:g}"
+                texts = [
+                    f"{found['variance']:.3g} ({found['milliseconds']:.2g} ms)",
+                    "-" if found["unbiased"] else bias(found),
+                    breakeven(found, relax(cell)),
+                ]
+            stage = place.split("-")[1]
+            row |= {f"{head}, {stage}": text for head, text in zip(heads, texts, strict=True)}
         rows.append(row)
     return rows
 

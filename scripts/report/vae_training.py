@@ -34,10 +34,14 @@ CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax
 COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
 
 
+def names_of(comparison: Comparison) -> list[str]:
+    return [*usual(comparison.preset), *comparison.also]
+
+
 def runs_of(results: Results, comparison: Comparison) -> dict[str, VaeRun]:
     """The runs that exist, by estimator."""
-    names = [*usual(comparison.preset), *comparison.also]
-    runs = {name: best_run(results, comparison.preset, comparison.case, name) for name in names}
+    place = (comparison.preset, comparison.case)
+    runs = {name: best_run(results, *place, name) for name in names_of(comparison)}
     return {name: run for name, run in runs.items() if run}
 
 
@@ -59,12 +63,9 @@ def steps_per_epoch(run: VaeRun) -> float:
     return float(run.row["steps"]) / run.epochs
 
 
-def equal_time(
-    results: Results, comparison: Comparison, runs: dict[str, VaeRun]
-) -> dict[str, float]:
-    """Estimator -> the epoch it has reached when the fastest has made all of its steps."""
-    times = {name: milliseconds(results, comparison, name) for name in runs}
-    last = shared_epochs(*runs.values())
+def equal_time(results: Results, comparison: Comparison, last: float) -> dict[str, float]:
+    """Estimator -> the epoch it has reached when the fastest has reached the last one."""
+    times = {name: milliseconds(results, comparison, name) for name in names_of(comparison)}
     return {name: last * min(times.values()) / time for name, time in times.items()}
 
 
@@ -79,24 +80,21 @@ def behind(
 def table(results: Results, comparison: Comparison) -> list[dict]:
     """Per estimator its -ELBO, and the difference at equal steps and at equal time."""
     runs = runs_of(results, comparison)
-    if comparison.against not in runs:
-        return []
-    ours, last = runs[comparison.against], shared_epochs(*runs.values())
-    epochs = equal_time(results, comparison, runs)
+    last = shared_epochs(*runs.values()) if runs else np.nan
+    epochs, ours = equal_time(results, comparison, last), runs.get(comparison.against)
     reported = results.paper.get(f"table {comparison.preset}", {})
     rows = []
-    for name, run in runs.items():
-        relaxed = name in RELAXED
+    for name in names_of(comparison):
+        run = runs.get(name)
+        then = (epochs[name], epochs[comparison.against])
         row = {
             "estimator": label(name),
-            "training": "relaxed" if relaxed else score(run, "train", last),
+            "training": "relaxed" if name in RELAXED and run else score(run, "train", last),
             "validation": score(run, "valid", last),
             "training, difference": difference(run, ours, (last, last), "train"),
             "validation, difference": difference(run, ours, (last, last), "valid"),
             "ms per step": number(milliseconds(results, comparison, name), 1),
-            "training, difference at equal time": difference(
-                run, ours, (epochs[name], epochs[comparison.against]), "train"
-            ),
+            "training, difference at equal time": difference(run, ours, then, "train"),
             "ln Var, logits": log_variance(run, "logits", last),
             "ln Var, encoder": log_variance(run, "weights", last),
         }
@@ -107,17 +105,23 @@ def table(results: Results, comparison: Comparison) -> list[dict]:
     return rows
 
 
-def score(run: VaeRun, metric: str, epoch: float) -> str:
-    return mean_and_error(at_epoch(run, epoch, metric), 2)
+def score(run: VaeRun | None, metric: str, epoch: float) -> str:
+    return mean_and_error(at_epoch(run, epoch, metric), 2) if run else NOT_RUN
 
 
-def difference(run: VaeRun, ours: VaeRun, epochs: tuple[float, float], metric: str) -> str:
+def difference(
+    run: VaeRun | None, ours: VaeRun | None, epochs: tuple[float, float], metric: str
+) -> str:
+    if run is None or ours is None:
+        return NOT_RUN
     if run is ours or (metric == "train" and run.name in RELAXED):
         return "-"
     return behind(run, ours, epochs, metric).text(2) if np.isfinite(epochs).all() else NOT_RUN
 
 
-def log_variance(run: VaeRun, what: str, epoch: float) -> str:
+def log_variance(run: VaeRun | None, what: str, epoch: float) -> str:
+    if run is None:
+        return NOT_RUN
     return number(np.log(at_epoch(run, epoch, f"variance_{what}")).mean(), 2)
 
 
@@ -133,12 +137,12 @@ def length(results: Results, comparison: Comparison) -> str:
 def finding(results: Results, comparison: Comparison) -> str:
     """Which of two estimators is ahead at the end, by the interval of the difference."""
     runs = runs_of(results, comparison)
-    others = [n for n in runs if n != comparison.against and n not in RELAXED and "-" not in n]
-    if comparison.against not in runs or not others:
+    others = set(usual(comparison.preset)) - {comparison.against, *RELAXED}
+    others = {comparison.named} if comparison.named else others
+    if not {comparison.against, *others} <= runs.keys():
         return NOT_RUN
     last = shared_epochs(*runs.values())
-    best = min(others, key=lambda name: at_epoch(runs[name], last).mean())
-    named = comparison.named if comparison.named in others else best
+    named = min(others, key=lambda name: at_epoch(runs[name], last).mean())
     ahead, then = comparison.against, named
     gap = behind(runs[named], runs[ahead], (last, last))
     if gap.value < 0:
