@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from experiments.rl.gradients import episodes_by_length
-from tests.policies import everyone, small
+from experiments.rl.gradients import clipped, episodes_by_length
+from tests.policies import everyone, small, updated
 from tests.reference import grouped_objective
 
 
@@ -55,3 +55,27 @@ def assert_same_gradient(ours, plain, phi):
     gradients = (torch.autograd.grad(loss, phi, retain_graph=True) for loss in (ours, plain))
     for p, q in zip(*gradients, strict=True):
         torch.testing.assert_close(p, q)
+
+
+@pytest.mark.parametrize("discrete, name", [(True, "a2c"), (True, "relax"), (False, "lax")])
+def test_the_policy_s_gradient_is_clipped_as_by_torch(float64, discrete, name):
+    """The norm over all parameters of a replica; here between the norms of the two replicas."""
+    raw = policy_gradients(discrete, name)
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in raw]).norm(dim=0)
+    limit = float(norms.mean())
+    for row in range(2):
+        leaves = [torch.zeros_like(g[row], requires_grad=True) for g in raw]
+        for leaf, g in zip(leaves, raw, strict=True):
+            leaf.grad = g[row].clone()
+        torch.nn.utils.clip_grad_norm_(leaves, limit)
+        for leaf, g in zip(leaves, policy_gradients(discrete, name, max_norm=limit), strict=True):
+            torch.testing.assert_close(g[row], leaf.grad, rtol=1e-5, atol=1e-10)
+
+
+def policy_gradients(discrete, name, **changes):
+    run = small(discrete, name, seeds=2, **changes)
+    return updated(run, run.play(everyone(run)), run.learner.optimizer)[1]
+
+
+def test_a_gradient_of_zero_stays_zero():
+    assert (clipped([torch.zeros(2, 3)], 1.0)[0] == 0).all()

@@ -68,6 +68,7 @@ class Rl(Experiment):
     precision: str = "float32"  # float32 | float64
     clip: bool = True  # record a GIF of the trained policy where the environment can be rendered
     log_every: int = 10  # updates per row of metrics.csv
+    max_norm: float = 0.0  # scale the policy's gradient down to this norm; 0: never
     compile: str = "auto"  # torch.compile of a discrete policy's update: auto | on | off
 
     # discrete policies
@@ -156,6 +157,7 @@ class Rl(Experiment):
         positive(self.gamma, "gamma")
         positive(self.log_every, "log_every")
         positive(self.kl, "kl", zero=True)
+        positive(self.max_norm, "max_norm", zero=True)
         known(self.compile, COMPILE, "compile")
         known(self.mode, ("train", "grid", "variance", "terms"), "mode")
         known(self.precision, ("float32", "float64"), "precision")

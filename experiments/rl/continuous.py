@@ -4,7 +4,10 @@
 
 A_t is the advantage over V(s), so that V(s) + c(a, s) is the paper's surrogate. A2C and LAX share
 V(s), the advantage and the mean over the batch; LAX with c = 0 is A2C. The surrogate minimises the
-squared norm of an episode's gradient, the sum over its steps, averaged over episodes.
+squared norm of an episode's gradient, the sum over its steps, averaged over episodes. The variance
+that is reported (`replica_gradients`, variance.py) is that of the same sum. The authors' code logs
+the mean over an episode's steps instead, which is smaller by the squared length of the episodes and
+weighs a short episode as much as a long one.
 
 Source: Grathwohl et al. (2018), appendix E.
 """
@@ -24,7 +27,7 @@ from experiments.rl.actor import Actor
 from experiments.rl.batch import Batch, advantages
 from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import episodes_by_length, squared_norm
+from experiments.rl.gradients import clipped, episodes_by_length, squared_norm
 from experiments.rl.networks import ContinuousSurrogate, GaussianPolicy, normed_columns
 from experiments.rl.observer import Observer
 from experiments.rl.variants import CONTINUOUS
@@ -133,13 +136,12 @@ class Continuous:
     def replica_gradients(
         self, name: str, batch: Batch, weight: Tensor | None = None
     ) -> list[Tensor]:
-        """The same on a batch of which nothing was computed before.
+        """The same as a sum over steps, on a batch of which nothing was computed before.
 
-        weight: of the steps, [R, N]; by default that of their mean.
+        weight: of the steps, [R, N]; by default 1 for each step of the episodes.
         """
         inputs = self.inputs(batch)
-        if weight is not None:
-            inputs.per_step = weight
+        inputs.per_step = batch.mask.to(batch.x.dtype) if weight is None else weight
         return self.policy_gradient(name, batch, inputs)
 
     # ---- for terms.py: other actions at one step of each episode ----
@@ -177,7 +179,8 @@ class Continuous:
         self.fit_value(inputs, active)
         with torch.no_grad():
             before = self.policy.distribution(batch.x)
-        self.optimizer.move([-g for g in self.gradient], active)
+        step = clipped(self.gradient, self.config.max_norm)
+        self.optimizer.move([-g for g in step], active)
         kl = self.follow_kl(batch, inputs, before)
         self.observer.update(batch.observation, batch.mask)
         std = self.policy.log_std.detach().exp().mean((1, 2))

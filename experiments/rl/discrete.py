@@ -25,7 +25,7 @@ from experiments.rl.actor import Actor
 from experiments.rl.batch import Batch, discount
 from experiments.rl.config import Rl
 from experiments.rl.envs import Environments
-from experiments.rl.gradients import squared_norm
+from experiments.rl.gradients import clipped, squared_norm
 from experiments.rl.networks import DiscreteSurrogate, orthogonal
 from experiments.rl.observer import Observer
 from experiments.rl.variants import DISCRETE, Variant
@@ -217,7 +217,8 @@ class Discrete:
                 loss = critic.objective(estimate, steps, self.episode_gradient)
                 phi_grad = torch.autograd.grad(loss, critic.phi, retain_graph=True)
                 critic.optimizer.move(phi_grad, active)
-        self.optimizer.move([-g for g in policy_grad], active)
+        step = clipped(policy_grad, self.config.max_norm)
+        self.optimizer.move([-g for g in step], active)
         return entropy.detach(), list(policy_grad)
 
     def policy_gradient(

@@ -16,6 +16,16 @@ def squared_norm(gradients: Iterable[Tensor]) -> Tensor:
     return sum(g.square().flatten(1).sum(1) for g in gradients)
 
 
+def clipped(gradients: Iterable[Tensor], norm: float) -> list[Tensor]:
+    """The gradients [R, ...] of each parameter, scaled down in the replicas whose norm over all
+    parameters exceeds `norm`; unchanged if `norm` is 0."""
+    gradients = list(gradients)
+    if not norm:
+        return gradients
+    factor = (norm / squared_norm(gradients).sqrt().clamp(min=norm)).detach()
+    return [g * factor.reshape(-1, *[1] * (g.ndim - 1)) for g in gradients]
+
+
 @dataclass
 class Episodes:
     """E episodes of similar length, padded to T steps.

@@ -2,8 +2,9 @@
 
 At fixed parameters, 100 episodes are played. The log-variance is the mean over the policy's
 parameters of the natural log of the sample variance, over the episodes, of that parameter's
-gradient. All estimators are measured on the same episodes, each with a critic of its own that was
-trained on the same policy. Source: Grathwohl et al. (2018), section 5.3.
+gradient, which is the sum over the steps of an episode. All estimators are measured on the same
+episodes, each with a critic of its own that was trained on the same policy. Source: Grathwohl et
+al. (2018), section 5.3.
 """
 
 from __future__ import annotations
