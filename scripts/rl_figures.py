@@ -7,6 +7,7 @@ return and the log-variance, with the paper's curves over ours.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,10 +17,10 @@ from scipy import stats
 from experiments.rl.results import restricted
 from experiments.run.errors import check
 from scripts import style
-from scripts.intervals import Interval, ratio, solved_by
+from scripts.intervals import Interval, mean, ratio, solved_by
 from scripts.report import rl_tables
 from scripts.report.rl import LENGTHS, times
-from scripts.results import Results, config, estimators, read
+from scripts.results import Results, config, estimators, plural, read
 from scripts.runs import POLICIES
 
 
@@ -64,14 +65,19 @@ def figure(root: Path, case: str, path: Path) -> Path:
     if shares.exists():
         draw_terms(axes["F"], rl_tables.term_shares(read(shares)))
     seeds = max(table["seed"].nunique() for table in tables.values())
-    variance = " (variance: 1 seed)" if measured else ""
+    variance = f" (variance: mean of {seeds_of(measured)})" if measured else ""
     entries = [(f"ours: interquartile mean of {seeds} seeds{variance}", style.OURS)]
-    entries += [("95 % interval (bootstrap)", style.BAND)]
+    entries += [("95 % interval over seeds", style.BAND)]
     entries += [style.paper_entry("the paper: mean of 5 seeds")]
     if any("-" in name for name in tables):
         entries.append(("other settings", {**style.OURS, "linestyle": style.line("relax-tag")}))
     style.legend(fig, entries)
     return style.save(fig, path)
+
+
+def seeds_of(tables: dict[str, pd.DataFrame]) -> str:
+    """The fewest seeds of any: 5, or 1 seed."""
+    return plural(min(table["seed"].nunique() for table in tables.values()), "seed")
 
 
 def draw_solved(ax, solved: dict[str, pd.DataFrame]) -> None:
@@ -184,8 +190,11 @@ def interquartile_interval(values: np.ndarray, draws: int = 1000) -> np.ndarray:
 def draw_training(ax, measured: dict[str, pd.DataFrame], paper: dict) -> None:
     """Each estimator's log-variance along its own training, as the paper shows it."""
     lines = {name: log_variance(table, style.base(name)) for name, table in measured.items()}
-    for name, values in lines.items():
-        ax.plot(values, linewidth=2, color=style.colour(name), linestyle=style.line(name))
+    for name, line in lines.items():
+        if line.seeds > 1:
+            style.shade(ax, line.episodes, line.low, line.high, name)
+        look = {"color": style.colour(name), "linestyle": style.line(name)}
+        ax.plot(line.episodes, line.mean, linewidth=2, **look)
     for name, curve in paper.items():
         style.paper(ax, curve["x"], curve["y"], name)
     finish_variance(ax, "ln Var[gradient], each in its own training", lines)
@@ -197,21 +206,37 @@ def draw_one_policy(ax, measured: dict[str, pd.DataFrame]) -> None:
     table = measured[trained]
     names = [key.removeprefix("logvar_") for key in table if key.startswith("logvar_")]
     lines = {name: log_variance(table, name) for name in names}
-    for name, values in lines.items():
-        ax.plot(values, color=style.colour(name), linewidth=1.6)
+    for name, line in lines.items():
+        ax.plot(line.episodes, line.mean, color=style.colour(name), linewidth=1.6)
     finish_variance(ax, f"ln Var[gradient], all at {style.label(trained)}'s policies", lines)
 
 
-def log_variance(table: pd.DataFrame, name: str) -> pd.Series:
-    return table.set_index("episodes")[f"logvar_{name}"]
+class Line(NamedTuple):
+    """A log-variance at every measurement, with its 95 % interval over seeds."""
+
+    episodes: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: int
 
 
-def finish_variance(ax, title: str, lines: dict[str, pd.Series]) -> None:
+def log_variance(table: pd.DataFrame, name: str) -> Line:
+    """The mean over the seeds; their episodes are averaged as well."""
+    measurement = table.groupby("seed").cumcount()
+    points = [point for _, point in table.groupby(measurement)]
+    episodes = np.array([point["episodes"].mean() for point in points])
+    found = [mean(point[f"logvar_{name}"].to_numpy()) for point in points]
+    value, low, high = (np.array([getattr(f, key) for f in found]) for key in Interval._fields[:3])
+    return Line(episodes, value, low, high, table["seed"].nunique())
+
+
+def finish_variance(ax, title: str, lines: dict[str, Line]) -> None:
     ax.set_xlabel("training episode")
     ax.set_title(title)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(thousands)
-    style.end_labels(ax, {name: values.iloc[-3:].mean() for name, values in lines.items()})
+    style.end_labels(ax, {name: line.mean[-3:].mean() for name, line in lines.items()})
 
 
 def thousands(x: float, _=None) -> str:

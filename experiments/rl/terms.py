@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.rl.agents import TERMS, Agents
+from experiments.rl.agents import Agents
 from experiments.rl.batch import Batch, discount
 from experiments.rl.envs import Environments, episode_seed
 from experiments.rl.rollout import collect, draw_noise
@@ -157,37 +157,50 @@ class Branches:
 
     def terms(self, value: Tensor) -> dict[str, Tensor]:
         """The terms for the baseline V(s) = value, [R], named as in TERMS."""
-        noise = 0.5 * (self.returns[:, 0] - self.returns[:, 1]).square()
         norm = self.gradient.square().sum(-1)  # [A, R]
-        trajectory = self._mean((self.probability * norm * noise).sum(0))
-        action, state = self._action_and_state(self.returns - value)
-        exact, _ = self._action_and_state(self.returns - self._state_value())
-        return dict(zip(TERMS, (trajectory, action, state, exact), strict=True))
+        noise = 0.5 * (self.returns[:, 0] - self.returns[:, 1]).square()
+        advantage = self.returns - value
+        of_mean, of_all = self._squared_means(advantage)
 
-    def _state_value(self) -> Tensor:
-        """E_a Q(s, a) from each future alone, [A, 2, R]; of the other actions if they are drawn."""
-        mean = (self.probability[:, None] * self.returns).sum(0)
-        if self.enumerated:
-            return mean.expand_as(self.returns)
-        actions = len(self.returns)
-        return (actions * mean - self.returns) / (actions - 1)
+        def action(squared_advantage: Tensor) -> Tensor:
+            """E_a |(Q - V) d log pi|^2 - |E_a (Q - V) d log pi|^2; the latter is equal for all V"""
+            return self._mean((self.probability * norm * squared_advantage).sum(0) - of_mean)
 
-    def _action_and_state(self, advantage: Tensor) -> tuple[Tensor, Tensor]:
-        norm = self.gradient.square().sum(-1)
-        square = (self.probability * norm * advantage.prod(1)).sum(0)  # E_a |(Q - V) d log pi|^2
+        return {
+            "trajectory": self._mean((self.probability * norm * noise).sum(0)),
+            "action": action(advantage.prod(1)),
+            "state": self._mean(of_mean) - of_all,
+            "action_with_exact_value": action(self._squared_advantage()),
+        }
+
+    def _squared_means(self, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """|E_a (Q - V) d log pi|^2, [R], and |E_s E_a (Q - V) d log pi|^2."""
         first, second = (
             self.probability[..., None] * self.gradient * advantage[:, k, :, None] for k in (0, 1)
         )
         one, other = first.sum(0), second.sum(0)  # estimates of E_a (Q - V) d log pi, [R, P]
-        of_mean = (one * other).sum(-1)  # its square, [R]
+        of_mean = (one * other).sum(-1)
         if not self.enumerated:
             actions, itself = len(advantage), (first * second).sum(-1).sum(0)
             of_mean = (of_mean - itself) * actions / (actions - 1)
         sums = [(self.weight[:, None] * x).sum(0) for x in (one, other)]
         squares = self.weight.square()
         diagonal = (squares * (one * other).sum(-1)).sum()
-        of_all = ((sums[0] * sums[1]).sum() - diagonal) / (1 - squares.sum())
-        return self._mean(square - of_mean), self._mean(of_mean) - of_all
+        return of_mean, ((sums[0] * sums[1]).sum() - diagonal) / (1 - squares.sum())
+
+    def _squared_advantage(self) -> Tensor:
+        """(Q(s, a) - V(s))^2 with the exact V(s) = E_a Q(s, a), [A, R].
+
+        Of drawn actions, V is estimated from the others, and V^2 from products of two of them.
+        """
+        one, other = self.returns[:, 0], self.returns[:, 1]
+        if self.enumerated:
+            v, w = ((self.probability * x).sum(0) for x in (one, other))
+            return (one - v) * (other - w)
+        count, itself = len(one) - 1, one * other
+        v, w = (x.sum(0) - x for x in (one, other))
+        of_value = (v * w - (itself.sum(0) - itself)) / (count * (count - 1))
+        return itself - (one * w + v * other) / count + of_value
 
     def _mean(self, x: Tensor) -> Tensor:
         return (self.weight * x).sum()
