@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scripts import rl_figures
-from scripts.report import rl_tables
+from scripts.report import rl, rl_tables
 from scripts.results import Results
 from tests.drawn import caught as caught  # a fixture
 from tests.drawn import lines, only, panel, write
@@ -18,7 +18,8 @@ PAPER = json.loads((Path(__file__).parents[1] / "results/paper/rl.json").read_te
 
 @pytest.fixture
 def root(tmp_path):
-    """A2C and RELAX on CartPole: three seeds of different lengths, one measured seed each."""
+    """A2C and RELAX on CartPole: three seeds of different lengths, two measured seeds each, one of
+    them 1 above the other."""
     root = tmp_path / "rl/quick"
     for name, level in (("a2c", 10.0), ("relax", 40.0)):
         rows = [
@@ -34,7 +35,11 @@ def root(tmp_path):
         write(root / f"cartpole/{name}-solved.csv", head, rows)
     head = ["lr", "seed", "return", "frames", "episodes", "logvar_a2c", "logvar_relax"]
     for name, level in (("a2c", 5.0), ("relax", -5.0)):
-        rows = [(0.01, 0, 1, 30 * k, 10 * k, level + k, level - k) for k in range(6)]
+        rows = [
+            (0.01, seed, 1, 30 * k, 10 * k + off, level + off + k, level - off - k)
+            for k in range(6)
+            for seed, off in ((0, -1), (1, 1))
+        ]
         write(root / f"cartpole-variance/{name}.csv", head, rows)
     return root
 
@@ -86,6 +91,9 @@ def test_each_variance_is_the_estimator_s_own_in_its_own_training(fig):
         x, y = only(ax, name)
         assert x.tolist() == [0, 10, 20, 30, 40, 50]
         np.testing.assert_allclose(y, wanted)
+        low, high = sorted(lines(ax, name, 0.7), key=lambda line: line[1][0])
+        np.testing.assert_allclose(high[1] - wanted, wanted - low[1])
+        np.testing.assert_allclose(high[1] - wanted, 12.706, rtol=1e-3)  # Student's t, 1 degree
 
 
 def test_at_one_policy_every_estimator_has_its_own_line(fig):
@@ -149,3 +157,34 @@ def test_the_terms_are_shares_and_the_gain_is_what_the_method_removes(root):
     assert found == pytest.approx(
         {"trajectory": 20, "action": 70, "action, exact V": 5, "state": 10, "gain of RELAX": 20}
     )
+
+
+def test_variances_are_compared_between_runs_with_the_same_seed(tmp_path):
+    """A2C's minus RELAX's: 10 and 12 in their own trainings, 9 and 9 at the same policies; the
+    first measurement does not count."""
+    head = ["seed", "episodes", "logvar_a2c", "logvar_relax"]
+    levels = {"a2c": [(20.0, 12.0), (22.0, 14.0)], "relax": [(20.0, 10.0), (20.0, 10.0)]}
+    for name, (one, other) in levels.items():
+        rows = [(seed, 0, 77, -77) for seed in (0, 1)]
+        rows += [(0, k, *one) for k in (1, 2)] + [(1, k, *other) for k in (1, 2)]
+        write(tmp_path / f"rl/paper/cartpole-variance/{name}.csv", head, rows)
+    results = Results(tmp_path)
+    own, same = (
+        rl.lower_variance(results, "cartpole"),
+        rl.lower_at_same_policies(results, "cartpole"),
+    )
+    assert (own.ours.value, own.ours.seeds) == (pytest.approx(11), 2)
+    assert (same.ours.value, same.ours.low) == (pytest.approx(9), pytest.approx(9))
+
+
+def test_a_short_run_in_which_every_seed_solves_the_task_is_a_full_one(root):
+    """Its times are those of any longer run; otherwise it is short."""
+    results = Results(root.parents[1])
+    place = root.parent / "paper/cartpole"
+    head = ["seed", "solved_frames", "frames"]
+    for name, times in (("a2c", (400, 600, 800)), ("relax", (100, 150, 200))):
+        write(place / f"{name}-solved.csv", head, [(s, t, 900) for s, t in enumerate(times)])
+        write(place / f"{name}.csv", ["seed"], [(0,)])
+    assert rl.faster(results, "cartpole", 2.0).full
+    write(place / "relax-solved.csv", head, [(0, 100, 900), (1, -1, 900)])
+    assert not rl.faster(Results(root.parents[1]), "cartpole", 2.0).full

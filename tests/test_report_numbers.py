@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scripts import runs
-from scripts.report import rl_tables, vae
+from scripts.report import rl_grids, vae
 from scripts.results import NOT_RUN, Results, number, took
 from tests.drawn import write
 
@@ -68,9 +68,34 @@ def test_the_grid_shows_the_rates_with_the_fewest_frames(tmp_path):
     write(place / "summary.csv", head, rows)
     write(place / "a2c-solved.csv", ["seed"], [(0,)])
     write(place / "a2c.csv", ["seed"], [(0,)])
-    (a2c,) = (r for r in rl_tables.grid(Results(tmp_path), "cartpole") if r["estimator"] == "A2C")
+    (a2c,) = (r for r in rl_grids.grid(Results(tmp_path), "cartpole") if r["estimator"] == "A2C")
     cells = list(a2c.values())
-    assert cells[1:6] == ["lr=0.2", "1000", "5 of 5", "300 ± 20", "50.0"]
+    assert cells[1:7] == ["lr=0.2", "3", "1000", "5 of 5", "300 ± 20", "50.0"]
+
+
+def test_the_sensitivity_has_a_row_per_rate_at_the_best_of_the_others(tmp_path):
+    """RELAX has no rate .2; no seed of A2C solves the task at .1."""
+    place = tmp_path / "rl/paper/cartpole-grid"
+    head = "estimator rates seeds frames solved solved_frames solved_frames_se recent".split()
+    rows = [
+        ("a2c", "lr=0.1 scale=1", 5, 1000, 0, 1000, 0, 100),
+        ("a2c", "lr=0.1 scale=2", 5, 1000, 0, 1000, 0, 120),
+        ("a2c", "lr=0.2 scale=1", 5, 1000, 4, 500, 30, 200),
+        ("relax", "lr=0.1 scale=1", 5, 1000, 5, 400, 20, 50),
+        ("relax", "lr=0.1 scale=2", 5, 1000, 5, 300, 20, 50),
+    ]
+    write(place / "summary.csv", head, rows)
+    for name in ("a2c", "relax"):
+        write(place / f"{name}-solved.csv", ["seed"], [(0,)])
+        write(place / f"{name}.csv", ["seed"], [(0,)])
+    found = [
+        (row["lr"], row["A2C"], row["RELAX"])
+        for row in rl_grids.sensitivity(Results(tmp_path), "cartpole")
+    ]
+    assert found == [
+        ("0.1", "never, return 120", "300 ± 20 (5 of 5)"),
+        ("0.2", "500 ± 30 (4 of 5)", "-"),
+    ]
 
 
 # ---- the toy ----

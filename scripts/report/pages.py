@@ -13,6 +13,7 @@ from scripts.report import (
     functions,
     permutations,
     rl,
+    rl_grids,
     rl_tables,
     speed,
     toy,
@@ -34,8 +35,8 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
-MODULES = (style, claims, estimators, functions, permutations, rl, rl_tables, speed, toy)
-MODULES += (vae, vae_comparisons, vae_residual, vae_tables, vae_training)
+MODULES = (style, claims, estimators, functions, permutations, rl, rl_grids, rl_tables)
+MODULES += (speed, toy, vae, vae_comparisons, vae_residual, vae_tables, vae_training)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 
 

@@ -1,11 +1,10 @@
-"""The policies' tables: variances at the same policies, the grids' winners, times to solve."""
+"""The policies' tables: variances at the same policies and their terms, times to solve."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from experiments.rl.results import RATES, restricted
-from experiments.run.statistics import best_setting
 from scripts.intervals import Interval, log_rank, mean, ratio
 from scripts.report.rl import LENGTHS, METHOD, faster, measured, p_value, pair_of, times
 from scripts.results import (
@@ -14,7 +13,6 @@ from scripts.results import (
     config,
     mean_and_error,
     number,
-    plus_minus,
     took,
 )
 from scripts.runs import POLICIES, solved
@@ -93,32 +91,6 @@ def shares_of(group: pd.DataFrame) -> dict[str, Interval]:
     for method in (name for name in METHODS if f"total_{name}" in group):
         shares[f"gain of {label(method)}"] = 1 - group[f"total_{method}"] / group["total_a2c"]
     return {name: mean(100 * share.to_numpy()) for name, share in shares.items()}
-
-
-def grid(results: Results, env: str) -> list[dict]:
-    """The best rates of every estimator's grid: those with the fewest steps until solved."""
-    return [grid_row(results, env, name) for name in usual(env)]
-
-
-def grid_row(results: Results, env: str, name: str) -> dict:
-    rows = results.rows(f"rl/paper/{env}-grid/summary.csv")
-    rows = [row for row in rows if row["estimator"] == name]
-    if solved(results, "paper", f"{env}-grid", name) is None:
-        rows = []
-    best = rows[0] if rows else {}
-    if rows:  # of those that need equally many steps, the one with the highest return
-        rows = sorted(rows, key=lambda row: -row["recent"])
-        best = rows[best_setting({i: row["solved_frames"] for i, row in enumerate(rows)})]
-    when = plus_minus(best.get("solved_frames"), best.get("solved_frames_se"), 0)
-    return {
-        "estimator": label(name),
-        "best of its grid": best.get("rates", NOT_RUN),
-        "steps": number(best.get("frames"), 0),
-        "solved": f"{best['solved']:.0f} of {best['seeds']:.0f}" if best else NOT_RUN,
-        "steps to solve ± se": "never" if best.get("solved") == 0 else when,
-        "last 100 episodes": number(best.get("recent"), 1),
-        "wall time of the grid, device": took(best),
-    }
 
 
 def solve_table(results: Results, preset: str = "paper") -> list[dict]:

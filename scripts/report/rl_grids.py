@@ -1,0 +1,83 @@
+"""The policies' learning rates: the best of each grid, and how much they matter."""
+
+from __future__ import annotations
+
+from experiments.rl.results import RATES
+from experiments.run.statistics import best_setting
+from scripts.report.rl_tables import usual
+from scripts.results import NOT_RUN, Results, number, plus_minus, took
+from scripts.runs import solved
+from scripts.style import label
+
+
+def grid(results: Results, env: str) -> list[dict]:
+    """The best rates of every estimator's grid: those with the fewest steps until solved."""
+    return [grid_row(results, env, name) for name in usual(env)]
+
+
+def grid_rows(results: Results, env: str, name: str) -> list[dict]:
+    """An estimator's settings in the grid's summary; none if its runs are missing."""
+    if solved(results, "paper", f"{env}-grid", name) is None:
+        return []
+    rows = results.rows(f"rl/paper/{env}-grid/summary.csv")
+    return [row for row in rows if row["estimator"] == name]
+
+
+def best_of(rows: list[dict]) -> dict:
+    """The setting that needs the fewest steps; of equals, the one with the highest return."""
+    rows = sorted(rows, key=lambda row: -row["recent"])
+    return rows[best_setting({i: row["solved_frames"] for i, row in enumerate(rows)})]
+
+
+def grid_row(results: Results, env: str, name: str) -> dict:
+    rows = grid_rows(results, env, name)
+    best = best_of(rows) if rows else {}
+    when = plus_minus(best.get("solved_frames"), best.get("solved_frames_se"), 0)
+    return {
+        "estimator": label(name),
+        "best of its grid": best.get("rates", NOT_RUN),
+        "settings": str(len(rows)) if rows else NOT_RUN,
+        "steps": number(best.get("frames"), 0),
+        "solved": f"{best['solved']:.0f} of {best['seeds']:.0f}" if best else NOT_RUN,
+        "steps to solve ± se": "never" if best.get("solved") == 0 else when,
+        "last 100 episodes": number(best.get("recent"), 1),
+        "wall time of the grid, device": took(best),
+    }
+
+
+def sensitivity(results: Results, env: str) -> list[dict]:
+    """A row per value of the first rate that the grid varies: each estimator's steps until solved
+    at the best of its other rates."""
+    rows = {name: grid_rows(results, env, name) for name in usual(env)}
+    rates = {
+        key: sorted({value_of(row, key) for found in rows.values() for row in found} - {None})
+        for key in RATES
+    }
+    varied = next((key for key in RATES if len(rates[key]) > 1), None)
+    return [
+        {
+            varied: f"{value:g}",
+            **{
+                label(name): reached([row for row in found if value_of(row, varied) == value])
+                for name, found in rows.items()
+            },
+        }
+        for value in rates.get(varied, [])
+    ]
+
+
+def value_of(row: dict, rate: str) -> float | None:
+    """A learning rate in a summary's text, such as "lr=0.01 scale=1"."""
+    rates = dict(item.split("=") for item in row["rates"].split())
+    return float(rates[rate]) if rate in rates else None
+
+
+def reached(rows: list[dict]) -> str:
+    """Steps until solved of the best setting, or the last returns where no seed solved the task."""
+    if not rows:
+        return "-"
+    best = best_of(rows)
+    if not best["solved"]:
+        return f"never, return {number(best['recent'], 0)}"
+    when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
+    return f"{when} ({best['solved']:.0f} of {best['seeds']:.0f})"
