@@ -109,18 +109,24 @@ reproduce-vae: $(READY) ## 15 min | reproduce the discrete VAE (MODELS='linear1 
 
 reproduce-rl: PRESET ?= quick
 reproduce-rl: RL = $(PY) -m experiments.rl preset=rl/$(PRESET)
-reproduce-rl: $(READY) ## 20 min | reproduce the policy gradients: rewards and variances
+reproduce-rl: PAPER = $(filter paper,$(PRESET))
+reproduce-rl: POINTS = $(if $(filter quick,$(PRESET)),env.variance.points=5 env.variance.every=$(1))
+reproduce-rl: $(READY) ## 10 min | reproduce the policy gradients: rewards and variances
 	@if [ "$(PRESET)" = paper ]; then set -ex; \
 		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
-		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' seeds=2 frames=200000 $(ARGS); \
-		$(RL) env=lunarlander mode=grid seeds=2 frames=500000 $(ARGS); \
+		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' frames=200000 $(ARGS); \
+		$(RL) env=lunarlander mode=grid frames=500000 $(ARGS); \
+		for run in cartpole=300 pendulum=40 lunarlander=2400; do \
+			$(RL) env=$${run%=*} mode=terms 'estimator=[a2c]' \
+				env.variance.points=3 env.variance.every=$${run#*=} $(ARGS); \
+		done; \
 	fi
-	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' $(if $(filter paper,$(PRESET)),seeds=10) $(ARGS)
-	$(RL) env=cartpole mode=variance seeds=1 $(ARGS)
-	$(RL) env=pendulum 'estimator=[a2c,lax]' $(ARGS)
-	$(RL) env=pendulum mode=variance 'estimator=[a2c,lax]' seeds=1 $(ARGS)
-	$(RL) env=lunarlander $(ARGS)
-	$(RL) env=lunarlander mode=variance seeds=1 $(ARGS)
+	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' $(if $(PAPER),seeds=50) $(ARGS)
+	$(RL) env=cartpole mode=variance $(call POINTS,100) $(ARGS)
+	$(RL) env=pendulum 'estimator=[a2c,lax]' $(if $(PAPER),seeds=20) $(ARGS)
+	$(RL) env=pendulum mode=variance 'estimator=[a2c,lax]' $(call POINTS,12) $(ARGS)
+	$(RL) env=lunarlander $(if $(PAPER),seeds=20) $(ARGS)
+	$(RL) env=lunarlander mode=variance $(call POINTS,150) $(ARGS)
 	$(PY) -m scripts.rl_figures $(PRESET)
 
 reproduce-permutations: PRESET ?= paper
@@ -134,7 +140,7 @@ reproduce-permutations: $(READY) ## 5 min | orders of items: a toy, the order of
 	done
 	$(PY) -m scripts.permutations_figures $(PRESET)
 
-reproduce: reproduce-toy reproduce-vae reproduce-rl ## 35 min | run the three families of the paper, resuming unfinished runs
+reproduce: reproduce-toy reproduce-vae reproduce-rl ## 25 min | run the three families of the paper, resuming unfinished runs
 
 report: $(READY) ## 10 s | write the report: results/README.md and report.html
 	$(PY) -m scripts.report
