@@ -65,13 +65,32 @@ def ratio(slow: np.ndarray, fast: np.ndarray, draws: int = 10_000) -> Interval:
     def of_means(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.mean(a, axis=axis) / np.mean(b, axis=axis)
 
-    slow, fast = np.asarray(slow), np.asarray(fast)
-    seeds, value = min(len(slow), len(fast)), float(of_means(slow, fast))
+    return _bootstrap(of_means, np.asarray(slow), np.asarray(fast), draws)
+
+
+def sooner(slow: np.ndarray, fast: np.ndarray, draws: int = 2000) -> Interval:
+    """The probability that a seed of `fast` has the smaller number; a tie counts as one half.
+
+    Source: Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical
+    precipice", who call it the probability of improvement.
+    """
+
+    def of_pairs(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        a, b = (np.moveaxis(x, axis, -1) for x in (a, b))
+        difference = a[..., :, None] - b[..., None, :]
+        return (0.5 + 0.5 * np.sign(difference)).mean((-2, -1))
+
+    return _bootstrap(of_pairs, np.asarray(slow), np.asarray(fast), draws)
+
+
+def _bootstrap(statistic, a: np.ndarray, b: np.ndarray, draws: int) -> Interval:
+    """A statistic of two groups of seeds with the bootstrap's interval (percentiles)."""
+    seeds, value = min(len(a), len(b)), float(statistic(a, b))
     if seeds < 2:
         return Interval(value)
     found = stats.bootstrap(
-        (slow, fast),
-        of_means,
+        (a, b),
+        statistic,
         n_resamples=draws,
         confidence_level=LEVEL,
         method="percentile",

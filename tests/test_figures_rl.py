@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scripts import rl_figures
@@ -129,6 +130,7 @@ def test_the_table_divides_the_baseline_s_frames_by_the_method_s(root):
     assert (a2c["collapsed"], relax["collapsed"]) == ("-", "-")  # without entropies
     value, low, high = (float(x) for x in re.findall(r"[\d.]+", relax[ratio]))
     assert low < 1.0 < value == 1.5 < high
+    assert relax["P(sooner than A2C)"].startswith("0.67")  # of 9 pairs 6
     theirs = PAPER["table"]["cartpole"]
     assert relax["paper's ratio"] == f"{theirs['a2c'][0] / theirs['relax'][0]:.2f}"
     assert (a2c["episodes"], relax["episodes"]) == ("7 ± 0", "not all solved")
@@ -188,3 +190,12 @@ def test_a_short_run_in_which_every_seed_solves_the_task_is_a_full_one(root):
     assert rl.faster(results, "cartpole", 2.0).full
     write(place / "relax-solved.csv", head, [(0, 100, 900), (1, -1, 900)])
     assert not rl.faster(Results(root.parents[1]), "cartpole", 2.0).full
+
+
+def test_runs_of_two_lengths_are_compared_up_to_the_shorter_one():
+    short = pd.DataFrame({"solved_frames": [300, -1], "frames": 500})
+    long = pd.DataFrame({"solved_frames": [400, 800, -1], "frames": 1000})
+    assert [steps.tolist() for steps in rl.at_one_length(long, short)] == [
+        [400, 500, 500],
+        [300, 500],
+    ]

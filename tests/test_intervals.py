@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.intervals import censored, difference, log_rank, mean, paired, ratio, share, solved_by
+from scripts.intervals import (
+    censored,
+    difference,
+    log_rank,
+    mean,
+    paired,
+    ratio,
+    share,
+    solved_by,
+    sooner,
+)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
@@ -30,6 +40,15 @@ def test_the_interval_of_a_ratio_is_around_it():
     found = ratio(slow, fast)
     assert found.value == 2
     assert 1.5 < found.low < 2 < found.high < 2.6
+
+
+def test_the_probability_of_improvement_is_that_of_the_rank_sum_test():
+    rng = np.random.default_rng(0)
+    slow, fast = rng.integers(0, 30, 12), rng.integers(0, 20, 15)  # with ties
+    found = sooner(slow, fast)
+    pairs = stats.mannwhitneyu(slow, fast).statistic / (12 * 15)
+    assert found.value == pytest.approx(pairs)
+    assert found.low < found.value < found.high <= 1
 
 
 def test_paired_seeds_are_compared_by_their_differences():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from scipy.stats import CensoredData
 
@@ -59,7 +60,7 @@ def faster(results: Results, env: str, above: float) -> Cell:
     theirs = number(paper["a2c"][0] / paper[METHOD[env]][0], 2)
     if any(table is None for table in tables):
         return Cell(TITLES[env], theirs, None, above, full=False)
-    ours = ratio(*(restricted(table) for table in tables))
+    ours = ratio(*at_one_length(*tables))
     unsolved = sum(int((table["solved_frames"] < 0).sum()) for table in tables)
     steps = min(table["frames"].min() for table in tables)
     notes = [f"{plural(unsolved, 'seed')} not solved"] if unsolved else []
@@ -77,6 +78,12 @@ def sooner(results: Results, env: str) -> Cell:
     p = log_rank(*(times(table) for table in tables))
     note = ", ".join([f"log-rank p {p_value(p)}", *([cell.note] if cell.note else [])])
     return replace(cell, differs=p < 0.05, note=note)
+
+
+def at_one_length(*tables: pd.DataFrame) -> list[np.ndarray]:
+    """The steps until solved of each run's seeds, up to the length of the shortest run."""
+    end = min(table["frames"].min() for table in tables)
+    return [restricted(table).clip(max=end) for table in tables]
 
 
 def times(table: pd.DataFrame) -> CensoredData:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import pandas as pd
 
 from experiments.rl.results import RATES, restricted
-from scripts.intervals import Interval, log_rank, mean, ratio
-from scripts.report.rl import LENGTHS, METHOD, faster, measured, p_value, pair_of, times
+from scripts.intervals import Interval, log_rank, mean, ratio, sooner
+from scripts.report.rl import (
+    LENGTHS,
+    METHOD,
+    at_one_length,
+    faster,
+    measured,
+    p_value,
+    pair_of,
+    times,
+)
 from scripts.results import (
     NOT_RUN,
     Results,
@@ -113,6 +122,7 @@ def solve_row(results: Results, preset: str, env: str, name: str) -> dict:
         "episodes": NOT_RUN,
         "episodes, paper": f"{paper[name][0]} ± {paper[name][1]}" if name in paper else "none",
         "A2C's steps over its: [95 %]": NOT_RUN,
+        "P(sooner than A2C)": NOT_RUN,
         "paper's ratio": number(paper["a2c"][0] / paper[name][0], 2) if compared else "none",
         "wall time, device": NOT_RUN,
     }
@@ -126,9 +136,9 @@ def solve_cells(
     times, done = restricted(table), table["solved_frames"] >= 0
     episodes = mean_and_error(table["solved_episodes"], 0)
     baseline = results.table(f"rl/{preset}/{env}/a2c-solved.csv")
-    over = "-" if name == "a2c" else NOT_RUN
+    over = better = "-" if name == "a2c" else NOT_RUN
     if name != "a2c" and baseline is not None:
-        over = ratio(restricted(baseline), times).text(2)
+        over, better = (found(*at_one_length(baseline, table)).text(2) for found in (ratio, sooner))
     rates = [f"{key}={table[key].iloc[0]:g}" for key in RATES if key in table]
     return {
         "rates": " ".join(rates),
@@ -138,6 +148,7 @@ def solve_cells(
         "steps to solve ± se": mean_and_error(times, 0) if done.any() else "never",
         "episodes": episodes if done.all() else "not all solved",
         "A2C's steps over its: [95 %]": over,
+        "P(sooner than A2C)": better,
         "wall time, device": took(results.row(f"rl/{preset}/{env}/summary.csv", estimator=name)),
     }
 
@@ -178,7 +189,7 @@ def at_one_rate(results: Results, env: str, baseline: str, method: str) -> str:
     tables = [solved(results, "paper", env, name) for name in (baseline, method)]
     if any(table is None for table in tables):
         return NOT_RUN
-    found = ratio(*(restricted(table) for table in tables))
+    found = ratio(*at_one_length(*tables))
     return f"{found.text(2)} (log-rank p {p_value(log_rank(*map(times, tables)))})"
 
 
