@@ -17,9 +17,9 @@ from scipy import stats
 from experiments.rl.results import restricted
 from experiments.run.errors import check
 from scripts import style
-from scripts.intervals import Interval, mean, ratio, solved_by
+from scripts.intervals import Interval, log_rank, mean, ratio, solved_by
 from scripts.report import rl_tables
-from scripts.report.rl import LENGTHS, times
+from scripts.report.rl import LENGTHS, p_value, times
 from scripts.results import Results, config, estimators, plural, read
 from scripts.runs import POLICIES
 
@@ -54,9 +54,9 @@ def figure(root: Path, case: str, path: Path) -> Path:
     shares = root / f"{case}-terms" / "a2c.csv"
     rows = ["AA", "DE", *(["BC"] if measured else []), *(["FF"] if shares.exists() else [])]
     fig, axes = plt.subplot_mosaic(";".join(rows), figsize=(style.WIDTH, 1.0 + 3.3 * len(rows)))
-    style.finding(fig, f"{style.TITLES[case]}, {solve_times(root / case)}")
-    draw_return(axes["A"], tables, paper.paper_series(f"return {case}"), case)
     solved = {name: t for name, t in load(root / case, "-solved").items() if name in POLICIES}
+    style.finding(fig, f"{style.TITLES[case]}, {solve_times(solved)}")
+    draw_return(axes["A"], tables, paper.paper_series(f"return {case}"), case)
     draw_solved(axes["D"], solved)
     draw_ratio(axes["E"], solved)
     if measured:
@@ -99,7 +99,7 @@ def draw_solved(ax, solved: dict[str, pd.DataFrame]) -> None:
 
 def draw_ratio(ax, solved: dict[str, pd.DataFrame]) -> None:
     """A2C's mean steps until solved over each method's, against the length of the run."""
-    for name in (name for name in ("relax", "lax") if name in solved and "a2c" in solved):
+    for name in (name for name in rl_tables.METHODS if name in solved and "a2c" in solved):
         end = min(solved[key]["frames"].min() for key in ("a2c", name))
         lengths = np.linspace(0.1, 1, 19) * end
         both = [restricted(solved[key]) for key in ("a2c", name)]
@@ -127,21 +127,24 @@ def draw_terms(ax, shares: list[dict[str, Interval]]) -> None:
     ax.axhline(0, color="#333333", linewidth=0.8)
     ax.set_ylabel("% of the variance")
     ax.set_title("Variance of A2C's gradient at one step: its terms, and what the method removes")
-    ax.set_ylim(-30, 115)
+    ax.set_ylim(min(-10, max(-60, ax.get_ylim()[0])), 120)
     ax.legend(loc="upper right", ncols=3)
 
 
-def solve_times(case: Path) -> str:
-    """The mean steps until solved; a seed that does not solve it counts with all its steps."""
+def solve_times(solved: dict[str, pd.DataFrame]) -> str:
+    """The mean steps until solved, where a seed that does not solve the task counts with all its
+    steps, and what the log-rank test says of A2C and the method."""
     texts = []
-    for name, table in load(case, "-solved").items():
-        if name not in POLICIES:
-            continue
+    for name, table in solved.items():
         done, seeds = int((table["solved_frames"] >= 0).sum()), len(table)
         steps = thousands(float(f"{restricted(table).mean():.3g}")) if done else "not"
         missed = "" if done == seeds else f" ({done} of {seeds} seeds)"
         texts.append(f"{style.label(name)} {steps}{missed}")
-    return f"mean steps until solved: {', '.join(texts)}"
+    text = f"mean steps until solved: {', '.join(texts)}"
+    for name in (name for name in rl_tables.METHODS if name in solved and "a2c" in solved):
+        p = log_rank(times(solved["a2c"]), times(solved[name]))
+        text += f"\nA2C and {style.label(name)}: log-rank test, p {p_value(p)}"
+    return text
 
 
 def by_frames(table: pd.DataFrame, points: int = 100) -> pd.DataFrame:

@@ -35,6 +35,8 @@ from tests.policies import small
         ({"estimators": {"relax": {"lr": [-1.0]}}}, "lr"),
         ({"frames": 0}, "frames"),
         ({"device": "cuda"}, "device"),
+        ({"max_norm": -1.0}, "max_norm"),
+        ({"mode": "terms", "gae": 0.9}, "gae"),
     ],
 )
 def test_bad_input_is_one_line(changes, message):

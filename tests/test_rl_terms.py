@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.rl import terms
+from experiments.rl import envs, terms
 from experiments.rl.agents import TERMS
 from experiments.rl.terms import Branches
 from experiments.rl.variance import VarianceMeter
@@ -60,7 +60,7 @@ def test_the_terms_are_those_of_the_law_of_total_variance(enumerated):
 def test_terms_are_measured_for_every_replica_and_add_up(discrete):
     names = ["a2c", "relax" if discrete else "lax"]
     variance = policies.Variance(points=2, every=1, episodes=1000, of=names)
-    agents = policies.small(discrete, names[1], mode="terms", seeds=4, bootstrap=False)
+    agents = policies.small(discrete, names[1], mode="terms", seeds=4)
     agents.config.env.variance = variance
     agents = type(agents)(agents.config, names[1], agents.keys)
     values = VarianceMeter(agents).measure()
@@ -78,3 +78,20 @@ def test_an_episode_goes_on_differently_after_the_repeated_steps():
     generator = np.random.default_rng(0)
     returns = [terms.follow(agents, batch, step, same, generator) for _ in range(2)]
     assert not torch.equal(*returns)
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_the_return_of_a_repeated_episode_is_the_estimators(bootstrap):
+    """The last step, after which nothing is random; its return may contain V of the next state."""
+    agents = policies.small(False, "lax", seeds=6, bootstrap=bootstrap)
+    agents.envs.steps = 2  # so that episodes are truncated
+    agents.envs.envs = [envs.gym_make("InvertedPendulum-v4", 2) for _ in range(6)]
+    agents.at_least = 1
+    batch, everyone = agents.play(policies.everyone(agents)), np.arange(6)
+    assert not (batch.terminated & batch.last).any()
+    step = batch.length.numpy() - 1
+    same = batch.action.numpy()[everyone, step]
+    found = terms.follow(agents, batch, step, same, np.random.default_rng(0))
+    wanted = agents.learner.inputs(batch).returns[everyone, step]
+    torch.testing.assert_close(found, wanted.double())
+    assert (found != 1.0).all() == bootstrap  # the reward of a step is 1

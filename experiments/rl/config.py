@@ -167,6 +167,10 @@ class Rl(Experiment):
             f"gae={self.gae}, gamma={self.gamma}: between 0 and 1",
         )
         check(
+            self.gae == 1 or self.mode != "terms",
+            f"mode=terms splits the variance of an advantage with gae=1; here gae={self.gae}",
+        )
+        check(
             self.device == "cpu",
             f"device={self.device}: the simulators limit these runs; use device=cpu",
         )

@@ -165,6 +165,10 @@ class Continuous:
         theta_grad = score.detach() * weight[..., None, None]
         return list(torch.autograd.grad(dist.theta, self.policy.parameters(), theta_grad))
 
+    def returns(self, batch: Batch) -> Tensor:
+        """The discounted reward to go, [R, N], perhaps with V after a truncated episode."""
+        return self.inputs(batch).returns
+
     @torch.no_grad()
     def state_value(self, batch: Batch) -> Tensor:
         """V(s), [R, N]."""

@@ -194,6 +194,10 @@ class Discrete:
         steps = self.steps(batch)._replace(mask=weight)
         return [g.detach() for g in self.episode_gradient(logits, score.detach(), steps)]
 
+    def returns(self, batch: Batch) -> Tensor:
+        """The discounted reward to go, [R, N]."""
+        return self.steps(batch).returns
+
     @torch.no_grad()
     def state_value(self, batch: Batch) -> Tensor:
         """A2C's V(s), [R, N]."""

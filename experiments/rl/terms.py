@@ -14,8 +14,9 @@ and a control variate that depends on the action, as those of RELAX and LAX, can
 term alone. The part of it that is left when V is exact, V(s) = E_a Q(s, a), is measured as well:
 a better V would remove the rest. For one step of every episode, the episode is replayed up to that
 step, and for each of several actions two independent continuations are simulated. The product of an
-action's two returns is an unbiased estimate of Q(s, a)^2. Variances are sums over the weights
-(traces).
+action's two returns is an unbiased estimate of Q(s, a)^2. The return R is that of the estimators:
+it contains V of the state after a truncated episode if theirs does. Variances are sums over the
+weights (traces).
 
 Source: Tucker et al. (2018), "The mirage of action-dependent baselines in deep reinforcement
 learning", section 3.
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from experiments.rl.agents import Agents
-from experiments.rl.batch import Batch, discount
+from experiments.rl.batch import Batch
 from experiments.rl.envs import Environments, episode_seed
 from experiments.rl.rollout import collect, draw_noise
 
@@ -114,7 +115,7 @@ def total(gradients: Tensor, weight: Tensor) -> float:
 def follow(
     players: Agents, batch: Batch, step: np.ndarray, action: np.ndarray, generator
 ) -> Tensor:
-    """The discounted return from `step` on, [R], if `action` is taken there."""
+    """The return from `step` on, [R], as the estimators see it, if `action` is taken there."""
     envs, everyone = players.envs, np.arange(len(step))
     script = batch.action.argmax(-1).numpy() if envs.actions else batch.action.numpy().copy()
     script[everyone, step] = action
@@ -134,7 +135,7 @@ def follow(
     )
     same = torch.allclose(again.x[everyone, step], batch.x[everyone, step], atol=1e-5)
     assert same, "the environment did not repeat an episode"
-    return discount(again.reward, again.last, players.config.gamma)[everyone, step]
+    return players.learner.returns(again)[everyone, step].double()
 
 
 @dataclass
