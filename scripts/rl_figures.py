@@ -159,6 +159,8 @@ def by_frames(table: pd.DataFrame, points: int = 100) -> pd.DataFrame:
 def draw_return(ax, tables: dict[str, pd.DataFrame], paper: dict, case: str) -> None:
     goal = config(f"env/{case}")["solved"]
     returns = {name: by_frames(table) for name, table in tables.items()}
+    end = max(values.index[-1] for name, values in returns.items() if name in POLICIES)
+    returns = {name: values[values.index <= end] for name, values in returns.items()}
     for name, values in returns.items():
         if name in POLICIES:  # the mean is enough for a run with a tag
             style.shade(ax, values.index, *interquartile_interval(values.to_numpy()), name)
@@ -173,7 +175,7 @@ def draw_return(ax, tables: dict[str, pd.DataFrame], paper: dict, case: str) -> 
     ax.set_title(
         f"return of an episode (solved: the last 100 average more than {goal:g}, the line)"
     )
-    ax.set_xlim(0, max(values.index[-1] for values in returns.values()))
+    ax.set_xlim(0, end)
     ax.xaxis.set_major_formatter(thousands)
     style.end_labels(ax, {name: values[-5:].to_numpy().mean() for name, values in returns.items()})
 

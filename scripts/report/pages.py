@@ -15,6 +15,7 @@ from scripts.report import (
     rl,
     rl_grids,
     rl_tables,
+    rl_target,
     speed,
     toy,
     vae,
@@ -35,7 +36,7 @@ TEMPLATES = jinja2.Environment(
 )
 TEMPLATES.filters["table"] = markdown
 TEMPLATES.filters["counted"] = claims.counted
-MODULES = (style, claims, estimators, functions, permutations, rl, rl_grids, rl_tables)
+MODULES = (style, claims, estimators, functions, permutations, rl, rl_grids, rl_tables, rl_target)
 MODULES += (speed, toy, vae, vae_comparisons, vae_residual, vae_tables, vae_training)
 TEMPLATES.globals |= {module.__name__.split(".")[-1]: module for module in MODULES}
 

@@ -22,6 +22,7 @@ from scripts.results import (
     config,
     mean_and_error,
     number,
+    plural,
     took,
 )
 from scripts.runs import POLICIES, solved
@@ -35,6 +36,15 @@ METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 def usual(env: str) -> list[str]:
     """The estimators that have learning rates for an environment."""
     return [name for name in POLICIES if name in config(f"env/{env}")["rates"]]
+
+
+def size(results: Results, env: str) -> str:
+    """How many seeds A2C and the method have, and how long they were run."""
+    tables = [solved(results, "paper", env, name) for name in pair_of(env)]
+    if any(table is None for table in tables):
+        return NOT_RUN
+    seeds, steps = min(map(len, tables)), min(table["frames"].min() for table in tables)
+    return f"{plural(seeds, 'seed')} of {number(steps, 0)} steps"
 
 
 def command(env: str, mode: str = "", preset: str = "paper") -> str:
@@ -175,15 +185,6 @@ def largest_share(results: Results, env: str) -> str:
     return f"{max(shares, key=lambda share: share.value).text(0)} %"
 
 
-def gains(results: Results, env: str, method: str) -> str:
-    """What the method removes of A2C's variance at its own policies, after the start."""
-    table = results.table(f"rl/paper/{env}-terms/{method}.csv")
-    if table is None:
-        return NOT_RUN
-    points = term_shares(table)[1:]
-    return " and ".join(f"{point[f'gain of {label(method)}'].text(0)} %" for point in points)
-
-
 def at_one_rate(results: Results, env: str, baseline: str, method: str) -> str:
     """A2C's steps over the method's where both run at one rate, and the log-rank test."""
     tables = [solved(results, "paper", env, name) for name in (baseline, method)]
@@ -191,9 +192,3 @@ def at_one_rate(results: Results, env: str, baseline: str, method: str) -> str:
         return NOT_RUN
     found = ratio(*at_one_length(*tables))
     return f"{found.text(2)} (log-rank p {p_value(log_rank(*map(times, tables)))})"
-
-
-def final_returns(results: Results, env: str, name: str) -> str:
-    """The mean return of the last 100 episodes, over seeds."""
-    table = solved(results, "paper", env, name)
-    return NOT_RUN if table is None else mean(table["recent"].to_numpy()).text(3)
