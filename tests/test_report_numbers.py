@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scripts import runs
-from scripts.report import rl_grids, vae
+from scripts.report import rl_grids, rl_target, vae
 from scripts.results import NOT_RUN, Results, number, took
 from tests.drawn import write
 
@@ -96,6 +96,32 @@ def test_the_sensitivity_has_a_row_per_rate_at_the_best_of_the_others(tmp_path):
         ("0.1", "never, return 120", "300 ± 20 (5 of 5)"),
         ("0.2", "500 ± 30 (4 of 5)", "-"),
     ]
+
+
+def test_the_target_task_is_compared_at_the_best_of_the_whole_grid(tmp_path):
+    """A2C is best at the third KL, LAX at the fourth; their runs there need 300 and 200 steps."""
+    grid, runs = tmp_path / "rl/paper/target-grid", tmp_path / "rl/paper/target"
+    head = "estimator rates seeds frames solved solved_frames solved_frames_se recent".split()
+    best = {"a2c": (500, 400, 300, 400), "lax": (500, 400, 300, 200)}
+    rows = [
+        (f"{name}-kl{kl}", "lr=0.1", 5, 1000, 5, steps, 10, 0)
+        for name, all_steps in best.items()
+        for kl, steps in zip(rl_target.KLS, all_steps, strict=True)
+    ]
+    write(grid / "summary.csv", head, rows)
+    for name, *_, steps, _, _ in rows:
+        for place in (grid, runs):
+            write(place / f"{name}.csv", ["seed"], [(0,)])
+            seeds = [(seed, steps + 10 * seed, 1000) for seed in (-1, 0, 1)]
+            write(place / f"{name}-solved.csv", ["seed", "solved_frames", "frames"], seeds)
+    results = Results(tmp_path)
+    assert rl_target.best(results, "lax") == f"lax-kl{rl_target.KLS[3]}"
+    text = rl_target.at_their_best(results)
+    assert text.startswith(
+        "A2C (kl0.3) 300 ± 6 (3 of 3) and LAX (kl1) 200 ± 6 (3 of 3), a ratio of 1.50"
+    )
+    (same,) = (row for row in rl_target.rows(results) if row["target KL"] == "0.3")
+    assert same["A2C's steps over LAX's"].startswith("1.00")
 
 
 # ---- the toy ----
