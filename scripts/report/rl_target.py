@@ -9,7 +9,7 @@ from scripts.intervals import log_rank, ratio
 from scripts.report.rl import at_one_length, p_value, times
 from scripts.report.rl_grids import best_of, grid_rows
 from scripts.report.rl_tables import term_shares
-from scripts.results import NOT_RUN, Results, mean_and_error
+from scripts.results import NOT_RUN, Results, mean_and_error, number
 from scripts.runs import solved
 from scripts.style import label
 
@@ -68,6 +68,15 @@ def at_their_best(results: Results) -> str:
     return f"{' and '.join(texts)}, a ratio of {compared(results, *names)}"
 
 
+def cost(results: Results, kl: str) -> str:
+    """LAX's time over A2C's for the same number of steps."""
+    place = "rl/paper/target/summary.csv"
+    a2c, lax = (results.row(place, estimator=f"{name}-kl{kl}") for name in ("a2c", "lax"))
+    if a2c is None or lax is None:
+        return NOT_RUN
+    return number(lax["seconds"] / a2c["seconds"], 1)
+
+
 def gains(results: Results, kl: str) -> str:
     """What LAX removes of A2C's variance in the middle and at the end of its own training."""
     table = results.table(f"rl/paper/target-terms/lax-kl{kl}.csv")
@@ -78,5 +87,5 @@ def gains(results: Results, kl: str) -> str:
 
 def share(results: Results) -> str:
     """The share of the action term that an exact V leaves, at the end of training."""
-    table = results.table(f"rl/paper/target-terms/lax-{'kl' + KLS[2]}.csv")
+    table = results.table("rl/paper/target-terms/lax-kl0.3.csv")
     return NOT_RUN if table is None else f"{term_shares(table)[-1]['action, exact V'].text(0)} %"
