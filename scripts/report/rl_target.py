@@ -77,15 +77,9 @@ def cost(results: Results, kl: str) -> str:
     return number(lax["seconds"] / a2c["seconds"], 1)
 
 
-def gains(results: Results, kl: str) -> str:
-    """What LAX removes of A2C's variance in the middle and at the end of its own training."""
+def later(results: Results, kl: str, key: str) -> str:
+    """A share of A2C's variance in the middle and at the end of LAX's training, see term_shares."""
     table = results.table(f"rl/paper/target-terms/lax-kl{kl}.csv")
     if table is None:
         return NOT_RUN
-    return " and ".join(f"{point['gain of LAX'].text(0)} %" for point in term_shares(table)[1:])
-
-
-def share(results: Results) -> str:
-    """The share of the action term that an exact V leaves, at the end of training."""
-    table = results.table("rl/paper/target-terms/lax-kl0.3.csv")
-    return NOT_RUN if table is None else f"{term_shares(table)[-1]['action, exact V'].text(0)} %"
+    return " and ".join(f"{point[key].text(0)} %" for point in term_shares(table)[1:])
