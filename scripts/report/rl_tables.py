@@ -63,13 +63,13 @@ def picture(results: Results, env: str) -> str:
 
 
 def same_policies(results: Results, env: str) -> list[dict]:
-    """All estimators at the policies of one training."""
-    levels = {name: measured(results, env, name).mean() for name in pair_of(env)}
-    names = dict.fromkeys(name for level in levels.values() for name in level.index)
+    """All estimators at the policies of one training, ± the standard error over seeds."""
+    levels = {name: measured(results, env, name) for name in pair_of(env)}
+    names = list(dict.fromkeys(name for level in levels.values() for name in level))
     rows = []
     for trained, level in levels.items():
-        cells = {label(name): number(level.get(name), 2) for name in names or pair_of(env)}
-        rows.append({"at the policies of": label(trained), **cells})
+        cells = {label(n): mean_and_error(level.get(n), 2) for n in names or pair_of(env)}
+        rows.append({"at the policies of": label(trained), "seeds": str(len(level)), **cells})
     return rows
 
 
