@@ -127,7 +127,7 @@ def draw_terms(ax, shares: list[dict[str, Interval]]) -> None:
     ax.axhline(0, color="#333333", linewidth=0.8)
     ax.set_ylabel("% of the variance")
     ax.set_title("Variance of A2C's gradient at one step: its terms, and what the method removes")
-    ax.set_ylim(min(-10, max(-60, ax.get_ylim()[0])), 120)
+    ax.set_ylim(min(-10, max(-100, ax.get_ylim()[0])), 120)
     ax.legend(loc="upper right", ncols=3)
 
 

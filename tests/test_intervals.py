@@ -93,3 +93,10 @@ def test_the_log_rank_test_finds_a_difference_that_is_there():
             p = log_rank(*(censored(t.clip(max=100), t < 100) for t in groups))
             rejected[ratio_of_means] += p < 0.05
     assert 2 <= rejected[1.0] <= 20 and rejected[4.0] >= 190
+
+
+def test_where_no_seed_solved_the_task_nothing_differs():
+    never = censored(np.array([5.0, 5.0]), np.array([False, False]))
+    assert log_rank(never, never) == 1.0
+    once = censored(np.array([3.0, 5.0]), np.array([True, False]))
+    assert log_rank(never, once) < 1.0
