@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.rl.results import RATES
 from experiments.run.statistics import best_setting
 from scripts.report.rl_tables import usual
-from scripts.results import NOT_RUN, Results, number, plus_minus, took
+from scripts.results import NOT_RUN, Results, config, number, plus_minus, took
 from scripts.runs import solved
 from scripts.style import label
 
@@ -48,36 +48,35 @@ def grid_row(results: Results, env: str, name: str) -> dict:
 def sensitivity(results: Results, env: str) -> list[dict]:
     """A row per value of the first rate that the grid varies: each estimator's steps until solved
     at the best of its other rates."""
-    rows = {name: grid_rows(results, env, name) for name in usual(env)}
-    rates = {
-        key: sorted({value_of(row, key) for found in rows.values() for row in found} - {None})
-        for key in RATES
-    }
-    varied = next((key for key in RATES if len(rates[key]) > 1), None)
-    return [
-        {
-            varied: f"{value:g}",
-            **{
-                label(name): reached([row for row in found if value_of(row, varied) == value])
-                for name, found in rows.items()
-            },
+    grids = {name: config(f"env/{env}")["grid"][name] for name in usual(env)}
+    values = {key: sorted({v for g in grids.values() for v in g.get(key, [])}) for key in RATES}
+    varied = next(key for key in RATES if len(values[key]) > 1)
+    cells = {
+        value: {
+            label(name): reached(results, env, name, varied, value)
+            if value in grid.get(varied, [])
+            else "-"
+            for name, grid in grids.items()
         }
-        for value in rates.get(varied, [])
-    ]
+        for value in values[varied]
+    }
+    return [{varied: f"{value:g}", **row} for value, row in cells.items()]
+
+
+def reached(results: Results, env: str, name: str, rate: str, value: float) -> str:
+    """Steps until solved of the best setting with this rate, or the last returns where no seed
+    solved the task."""
+    rows = [row for row in grid_rows(results, env, name) if value_of(row, rate) == value]
+    if not rows:
+        return NOT_RUN
+    best = best_of(rows)
+    if not best["solved"]:
+        return f"never, return {number(best['recent'], 0)}"
+    when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
+    return f"{when} ({best['solved']:.0f} of {best['seeds']:.0f})"
 
 
 def value_of(row: dict, rate: str) -> float | None:
     """A learning rate in a summary's text, such as "lr=0.01 scale=1"."""
     rates = dict(item.split("=") for item in row["rates"].split())
     return float(rates[rate]) if rate in rates else None
-
-
-def reached(rows: list[dict]) -> str:
-    """Steps until solved of the best setting, or the last returns where no seed solved the task."""
-    if not rows:
-        return "-"
-    best = best_of(rows)
-    if not best["solved"]:
-        return f"never, return {number(best['recent'], 0)}"
-    when = plus_minus(best["solved_frames"], best["solved_frames_se"], 0)
-    return f"{when} ({best['solved']:.0f} of {best['seeds']:.0f})"
