@@ -116,10 +116,10 @@ reproduce-rl: $(READY) ## 10 min | reproduce the policy gradients: rewards and v
 		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
 		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' frames=200000 $(ARGS); \
 		$(RL) env=lunarlander mode=grid frames=500000 $(ARGS); \
-		for run in cartpole=300 pendulum=40 lunarlander=2400; do \
-			$(RL) env=$${run%=*} mode=terms 'estimator=[a2c]' \
-				env.variance.points=3 env.variance.every=$${run#*=} $(ARGS); \
-		done; \
+		terms="mode=terms estimator=[a2c] env.variance.points=3"; \
+		$(RL) env=cartpole $$terms env.variance.every=300 $(ARGS); \
+		$(RL) env=pendulum $$terms env.variance.every=40 $(ARGS); \
+		$(RL) env=lunarlander $$terms env.variance.every=1200 env.variance.episodes=60 $(ARGS); \
 	fi
 	$(RL) env=cartpole 'estimator=[reinforce,a2c,relax]' $(if $(PAPER),seeds=50) $(ARGS)
 	$(RL) env=cartpole mode=variance $(call POINTS,100) $(ARGS)

@@ -74,10 +74,14 @@ def same_policies(results: Results, env: str) -> list[dict]:
 
 
 def terms_command(env: str) -> str:
-    every = {"cartpole": 300, "lunarlander": 2400, "pendulum": 40}[env]
+    points = {
+        "cartpole": "env.variance.every=300",
+        "lunarlander": "env.variance.every=1200 env.variance.episodes=60",
+        "pendulum": "env.variance.every=40",
+    }
     return (
         f"python -m experiments.rl preset=rl/paper env={env} mode=terms 'estimator=[a2c]' seeds=5 "
-        f"env.variance.points=3 env.variance.every={every}"
+        f"env.variance.points=3 {points[env]}"
     )
 
 
