@@ -198,3 +198,15 @@ def test_runs_of_two_lengths_are_compared_up_to_the_shorter_one():
         [400, 500, 500],
         [300, 500],
     ]
+
+
+def test_a_run_at_other_rates_than_the_configuration_s_is_said_to_be_old(root):
+    place, results = root.parent / "paper/cartpole", Results(root.parents[1])
+    head = ["lr", "scale", "seed", "solved_frames", "frames"]
+    for name, lr in (("a2c", 0.003), ("relax", 0.01)):
+        write(place / f"{name}-solved.csv", head, [(lr, 1.0, 0, 5, 1000)])
+        write(place / f"{name}.csv", ["seed"], [(0,)])
+    assert rl_tables.size(results, "cartpole") == "1 seed of 1000 steps"
+    write(place / "relax-solved.csv", head, [(0.1, 1.0, 0, 5, 1000)])
+    text = rl_tables.size(Results(root.parents[1]), "cartpole")
+    assert text == "1 seed of 1000 steps at the rates of an earlier grid"

@@ -40,11 +40,20 @@ def usual(env: str) -> list[str]:
 
 def size(results: Results, env: str) -> str:
     """How many seeds A2C and the method have, and how long they were run."""
-    tables = [solved(results, "paper", env, name) for name in pair_of(env)]
+    names = pair_of(env)
+    tables = [solved(results, "paper", env, name) for name in names]
     if any(table is None for table in tables):
         return NOT_RUN
     seeds, steps = min(map(len, tables)), min(table["frames"].min() for table in tables)
-    return f"{plural(seeds, 'seed')} of {number(steps, 0)} steps"
+    text = f"{plural(seeds, 'seed')} of {number(steps, 0)} steps"
+    now = all(has_rates(table, env, name) for table, name in zip(tables, names, strict=True))
+    return text if now else f"{text} at the rates of an earlier grid"
+
+
+def has_rates(table: pd.DataFrame, env: str, name: str) -> bool:
+    """Whether a run has the rates that the environment's configuration gives the estimator."""
+    rates = config(f"env/{env}")["rates"][name]
+    return all(table[key].iloc[0] == rates[key][0] for key in RATES if key in rates)
 
 
 def command(env: str, mode: str = "", preset: str = "paper") -> str:
