@@ -30,6 +30,13 @@ from scripts.style import TITLES, label
 
 DETERMINISTIC = 0.01  # nats of entropy per step
 POINTS = ("at the start", "in the middle", "at the end")  # of training
+RUNS = {  # what the runs shown add to the preset, by environment and mode
+    ("cartpole", ""): "seeds=50",
+    ("lunarlander", ""): "seeds=20 frames=2000000",
+    ("lunarlander", "grid"): "frames=500000",
+    ("pendulum", ""): "seeds=20 frames=350000",
+    ("pendulum", "grid"): "frames=200000",
+}
 METHODS = ("relax", "lax")  # whose gain over A2C is shown beside the bound
 
 
@@ -56,10 +63,11 @@ def has_rates(table: pd.DataFrame, env: str, name: str) -> bool:
     return all(table[key].iloc[0] == rates[key][0] for key in RATES if key in rates)
 
 
-def command(env: str, mode: str = "", preset: str = "paper") -> str:
+def command(env: str, mode: str = "") -> str:
     names = ",".join(usual(env))
-    text = f"python -m experiments.rl preset=rl/{preset} env={env} 'estimator=[{names}]'"
-    return f"{text} mode={mode}" if mode else text
+    text = f"python -m experiments.rl preset=rl/paper env={env} 'estimator=[{names}]'"
+    options = [f"mode={mode}" if mode else "", RUNS.get((env, mode), "")]
+    return " ".join([text, *filter(None, options)])
 
 
 def picture(results: Results, env: str) -> str:
