@@ -132,7 +132,7 @@ def lower_at_policies_of(results: Results, env: str, trained: str) -> Cell:
     known = {a2c, method} <= set(table)
     ours = mean((table[a2c] - table[method]).dropna()) if known else None
     case = f"{TITLES[env]} at {label(trained)}'s policies"
-    return Cell(case, "none", ours, above=0.0, digits=1)
+    return Cell(case, "none", ours, above=0.0, digits=2)
 
 
 def headline(results: Results) -> list[tuple[str, str, str]]:
