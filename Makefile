@@ -111,7 +111,7 @@ reproduce-rl: PRESET ?= quick
 reproduce-rl: RL = $(PY) -m experiments.rl preset=rl/$(PRESET)
 reproduce-rl: PAPER = $(filter paper,$(PRESET))
 reproduce-rl: POINTS = $(if $(filter quick,$(PRESET)),env.variance.points=5 env.variance.every=$(1))
-reproduce-rl: $(READY) ## 10 min | reproduce the policy gradients: rewards and variances
+reproduce-rl: $(READY) ## 6 min | reproduce the policy gradients: rewards and variances
 	@if [ "$(PRESET)" = paper ]; then set -ex; \
 		$(RL) env=cartpole mode=grid 'estimator=[reinforce,a2c,relax]' $(ARGS); \
 		$(RL) env=pendulum mode=grid 'estimator=[a2c,lax]' frames=200000 $(ARGS); \
