@@ -11,10 +11,7 @@ command that is printed. `python -m scripts.compare_figures` draws the figures.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -30,6 +27,7 @@ from experiments.compare.files import trained, write
 from experiments.compare.layers import Layer, other_images
 from experiments.compare.measure import Measured, fit, measure, squared_bias
 from experiments.compare.settings import SETTINGS, Bench, Setting
+from experiments.run.processes import side_by_side
 from experiments.vae import data
 
 OUT = Path("results/compare")
@@ -162,20 +160,12 @@ def parts(args: argparse.Namespace) -> dict[str, tuple[Path, Callable[[], pd.Dat
     return {"same-weights": (same_weights.OUT / "variance.csv", same_weights.run)} | tables
 
 
-def make(part: str, args: argparse.Namespace) -> None:
+def make(path: Path, table: Callable[[], pd.DataFrame], fresh: bool) -> None:
     """Make one part's table, unless it exists."""
-    torch.set_num_threads(1)
-    path, table = parts(args)[part]
-    if path.exists() and not args.fresh:
+    if path.exists() and not fresh:
         print(f"{path} exists: skipped", flush=True)
     else:
         write(table(), path)
-
-
-def in_a_process(part: str, args: argparse.Namespace) -> None:
-    sizes = ("--late", str(args.late), "--draws", str(args.draws), "--only", part)
-    fresh = ["--fresh"] if args.fresh else []
-    subprocess.run([sys.executable, "-m", "experiments.compare", *sizes, *fresh], check=True)
 
 
 def main() -> None:
@@ -186,12 +176,10 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="make existing tables again")
     parser.add_argument("--processes", type=int, default=2, help="parts at the same time")
     args = parser.parse_args()
-    names = [part for part in parts(args) if part in args.only or not args.only]
-    if len(names) == 1:
-        make(names[0], args)
-        return
-    with ThreadPoolExecutor(args.processes) as pool:
-        list(pool.map(partial(in_a_process, args=args), names))
+    torch.set_num_threads(1)
+    tables = parts(args)
+    names = [part for part in tables if part in args.only or not args.only]
+    side_by_side(lambda part: make(*tables[part], args.fresh), names, args.processes)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ def run(config: Permutations) -> None:
     names = list(config.estimators)
     writable(results_path(config))
     costs = {name: seconds(config, name) for name in names}
-    train_all(config, describe(config), costs, partial(train, config, bar=config.at_once == 1))
-    side_by_side(partial(export, config), names, config.at_once)
+    at_once = config.at_once(len(names))
+    train_all(config, describe(config), costs, partial(train, config, bar=at_once == 1))
+    side_by_side(partial(export, config), names, at_once)
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
 
 

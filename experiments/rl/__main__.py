@@ -18,7 +18,8 @@ def run(config: Rl) -> None:
     """Train the chosen variants side by side, then write their results."""
     ranks.alone("rl, whose environments are on the CPU,")
     costs = {name: seconds(config, name) for name in config.estimators}
-    task = partial(train_and_export, config, alone=config.at_once == 1)
+    alone = config.at_once(len(config.estimators)) == 1
+    task = partial(train_and_export, config, alone=alone)
     train_all(config, describe(config), costs, task)
     print(f"curves and summary.csv: {results.summarise(config)}", flush=True)
 

@@ -103,11 +103,10 @@ class Experiment:
             letters = re.fullmatch(r"[\w.+=-]+", self.tag)
             check(letters, f"tag={self.tag!r}: letters, digits and . + = - _ only")
 
-    @property
-    def at_once(self) -> int:
-        """How many estimators are trained at a time."""
+    def at_once(self, runs: int) -> int:
+        """How many of so many runs are trained at a time; on a GPU one."""
         on_gpu = device(self.device).type == "cuda"
-        return 1 if on_gpu else min(self.processes, len(self.estimators))
+        return 1 if on_gpu else min(self.processes, runs)
 
     @property
     def per_estimator(self) -> int:

@@ -49,8 +49,7 @@ def train_all(
         for rank in range(size):
             part = name if size == 1 else f"{name}, part {rank + 1} of {size}"
             parts[part] = Part(name, rank, size, cost / size)
-    divided = len(parts) > len(seconds)
-    at_once = min(config.processes, len(parts)) if divided else config.at_once
+    at_once = config.at_once(len(parts))
     print(f"{description}, {ahead([p.seconds for p in parts.values()], at_once)}", flush=True)
     if at_once > 1:
         preload()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def shard(path: Path) -> Path:
 
 def whole(folder: Path) -> Path:
     """The run folder of all replicas, for that of a rank."""
-    return folder.with_name(folder.name.partition(".rank")[0])
+    return folder.with_name(re.sub(r"\.rank\d+of\d+$", "", folder.name))
 
 
 @contextmanager

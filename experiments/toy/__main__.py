@@ -31,12 +31,12 @@ def run(config: Toy) -> None:
         lambda path, _: asdict(summarise(read_table(path / "metrics.csv"))),
     ):
         return
-    side_by_side(partial(export_one, config), names, config.at_once)
+    side_by_side(partial(export_one, config), names, config.at_once(len(names)))
     print(f"curves and summary.csv: {results_path(config)}", flush=True)
 
 
 def train_one(config: Toy, name: str) -> None:
-    alone = config.at_once == 1
+    alone = config.at_once(len(config.estimators)) == 1
     relaxation.train(config) if name == relaxation.NAME else train(config, name, bar=alone)
 
 

@@ -36,7 +36,7 @@ def run(config: Vae) -> None:
     paths = {name: run_path(config, "vae", config.case(images), name) for name in config.estimators}
     wanted = min(config.per_estimator, len(rows_of(config)))
     shared = {name: ranks.count(path, wanted) for name, path in paths.items()}
-    alone = config.at_once == max(shared.values()) == 1
+    alone = config.at_once(sum(shared.values())) == 1
     task = partial(train, config, images=images, bar=alone)
     train_all(config, describe(config, images), costs, task, shared)
     for name, path in paths.items():
