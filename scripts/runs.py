@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.statistics import best_setting
+from experiments.vae.config import Vae
+from experiments.vae.results import summary_row
 from scripts.intervals import Interval, difference, paired
 from scripts.results import Results, by_seed
 
@@ -89,10 +91,23 @@ class VaeRun:
         rows = curve[np.isclose(curve.index, epoch)]
         return rows.to_numpy()[0] if len(rows) else None
 
+    def until(self, epoch: float) -> VaeRun:
+        """The run as it was at an epoch at which validation was measured."""
+        table = self.table[self.table["epoch"] < epoch + 0.01]
+        final = table[table["step"] == table["step"].max()]
+        row = {key: self.row[key] for key in ("estimator", "lr")}
+        return VaeRun(table, row | summary_row(table, final, with_test=False))
+
 
 def vae_runs(results: Results, preset: str, case: str, estimator: str) -> dict[float, VaeRun]:
-    """Learning rate -> an estimator's run at that rate."""
+    """Learning rate -> an estimator's run at that rate.
+
+    REBAR and RELAX of preset table1 are the first twenty epochs of preset long.
+    """
     table = results.table(f"vae/{preset}/{case}/{estimator}.csv")
+    if table is None and preset == "table1" and estimator in ("rebar", "relax"):
+        runs = vae_runs(results, "long", case, estimator)
+        return {rate: run.until(Vae.epochs) for rate, run in runs.items()}
     if table is None:
         return {}
     rows = results.rows(f"vae/{preset}/{case}/summary.csv")

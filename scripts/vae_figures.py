@@ -48,6 +48,7 @@ def main(preset: str, results: Path, runs: Path = Path("runs")) -> None:
 def load(case: Path) -> dict[str, VaeRun]:
     """Every estimator's run at its best learning rate, the paper's estimators first."""
     results, names = Results(case.parents[2]), estimators(case, VAE)
+    names += [name for name in PAIR if case.parent.name == "table1" and name not in names]
     runs = {name: best_run(results, case.parent.name, case.name, name) for name in names}
     return {name: run for name, run in runs.items() if run}
 

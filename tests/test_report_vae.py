@@ -41,6 +41,24 @@ def test_estimators_are_compared_with_relax_at_their_best_rate_on_validation(tmp
     assert concrete["validation minus RELAX's"] == "11.00 [11.00, 11.00]"
 
 
+def test_rebar_and_relax_of_table_1_are_the_start_of_preset_long(tmp_path):
+    """At epoch 20 the smaller rate is ahead, at the end the larger one."""
+    falling = [200.0 - epoch for epoch in range(30)]
+    steeper = [190.0 - epoch for epoch in range(30)]
+    late = [*falling[:25], *(10.0,) * 5]
+    runs(
+        tmp_path / "vae/long/mnist-linear1",
+        {"relax": {0.001: (late, late), 0.0005: (steeper, steeper)}},
+    )
+    runs(tmp_path / "vae/table1/mnist-linear1", {"nvil": {0.001: (falling[:20], falling[:20])}})
+    rows = vae_comparisons.order_table(Results(tmp_path), "mnist-linear1")
+    rows = {row["estimator"]: row for row in rows}
+    relax = rows["RELAX"]
+    assert (relax["rate"], relax["epochs"], relax["train"]) == ("0.0005", "20", "172.00 ± 0.58")
+    assert rows["NVIL"]["training minus RELAX's"] == "10.00 [10.00, 10.00]"
+    assert rows["REBAR"]["train"] == NOT_RUN
+
+
 def test_overfitting_is_what_validation_loses_after_its_best_epoch(tmp_path):
     """RELAX is at its best after epoch 2 and loses 6; REBAR loses 1 and trains less."""
     curves = {

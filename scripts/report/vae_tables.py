@@ -12,7 +12,7 @@ from scripts.style import case_title, label
 RELAXED = ("concrete",)  # its training number is of relaxed samples
 PLACES = (  # whose runs are listed one by one
     *SHORT,
-    *((preset, case) for preset in ("quick", "rates") for case in MNIST),
+    *((preset, case) for preset in ("table1", "quick", "rates") for case in MNIST),
     ("long-rates", "mnist-linear1"),
 )
 
