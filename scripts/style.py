@@ -43,7 +43,7 @@ COLOURS = {
     "carms": "#AA4499",  # ARMS for classes
     "relax_benchmark": "#009E73",
     "debiased_reinmax": "#661100",
-    "st_gumbel": "#D55E00",
+    "st_gumbel": "#882255",
 }
 OTHERS = ("#882255", "#117733", "#332288", "#AA4499", "#44AA99", "#DDCC77", "#661100", "#6699CC")
 # A name is otherwise written in capitals if it is one word, and with spaces if it has several.

@@ -6,7 +6,7 @@ import numpy as np
 
 from scripts.intervals import Interval, paired
 from scripts.report.vae import LONG_RATES, PAIR, paper_gap
-from scripts.results import NOT_RUN, Results, number
+from scripts.results import NOT_RUN, Results, mean_and_error, number
 from scripts.runs import VaeRun, compare, gap, run_at_rate, shared_epochs
 from scripts.style import case_title
 
@@ -135,6 +135,31 @@ def settings(results: Results) -> list[dict]:
                 "training": text(training),
                 "validation": text(gap(reference, run, "valid")[1]),
                 "root mean square of r's weights": size(results, tag),
+            }
+        )
+    return rows
+
+
+BETA2 = {  # Adam's beta2 -> the runs of REBAR and RELAX
+    "0.99999, the authors'": ("rebar-reference", "relax-decay0"),
+    "0.999": ("rebar-beta2", "relax-beta2"),
+}
+
+
+def beta2(results: Results) -> list[dict]:
+    """REBAR minus RELAX at two values of Adam's beta2, on the same seeds."""
+    rows = []
+    for value, names in BETA2.items():
+        rebar, relax = (run_at_rate(results, *RUNS, name, 1e-3) for name in names)
+        epoch, training = gap(rebar, relax, "train")
+        rows.append(
+            {
+                "beta2": value,
+                "epoch": number(epoch, 0),
+                "REBAR, training": mean_and_error(rebar.at("train", epoch) if rebar else None, 2),
+                "training": text(training),
+                "validation": text(gap(rebar, relax, "valid")[1]),
+                "ln Var, logits": text(log_variance_gap(rebar, relax)),
             }
         )
     return rows
