@@ -154,11 +154,11 @@ def limits(curves: list[pd.DataFrame]) -> tuple[float, float]:
 def settings(case: Path, runs: dict[str, VaeRun]) -> str:
     """What the figure's runs were trained with; runs with a tag name their own settings."""
     runs = {name: run for name, run in runs.items() if name in VAE} or runs
-    rates = {style.label(name): f"{run.row['lr']:g}" for name, run in runs.items()}
-    if len(set(rates.values())) == 1:
-        rate = next(iter(rates.values()))
-    else:
-        rate = ", ".join(f"{name} {lr}" for name, lr in rates.items())
+    names: dict[str, list[str]] = {}  # by learning rate
+    for name, run in runs.items():
+        names.setdefault(f"{run.row['lr']:g}", []).append(style.label(name))
+    usual, *others = sorted(names, key=lambda rate: -len(names[rate]))
+    rate = "".join([usual, *(f"; {other} for {', '.join(names[other])}" for other in others)])
     seeds = sorted({run.seeds for run in runs.values()})
     counts = f"{seeds[0]} seed" if seeds == [1] else "/".join(map(str, seeds)) + " seeds"
     batch = config(f"preset/vae/{case.parent.name}").get("batch", Vae.batch)
