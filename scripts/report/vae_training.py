@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from scripts.intervals import Interval
+from scripts.report.vae import MNIST, PAIR
 from scripts.report.vae_tables import RELAXED, usual
 from scripts.results import NOT_RUN, Results, mean_and_error, number, plural
-from scripts.runs import VaeRun, best_run, compare, shared_epochs
-from scripts.style import label
+from scripts.runs import VaeRun, best_run, compare, gap, shared_epochs
+from scripts.style import case_title, label
 
 
 class Comparison(NamedTuple):
@@ -123,6 +124,21 @@ def log_variance(run: VaeRun | None, what: str, epoch: float) -> str:
     if run is None:
         return NOT_RUN
     return number(np.log(at_epoch(run, epoch, f"variance_{what}")).mean(), 2)
+
+
+def on_the_papers_models(results: Results) -> list[dict]:
+    """REBAR's and RELAX's -ELBO minus that of ours after preset table1's twenty epochs."""
+    rows = []
+    for case in MNIST:
+        ours = best_run(results, "table1", case, OURS)
+        row = {"model": case_title(case), "seeds of ours": ours.seeds if ours else NOT_RUN}
+        for name in PAIR:
+            run = best_run(results, "table1", case, name)
+            for metric, what in (("train", "training"), ("valid", "validation")):
+                _, interval = gap(run, ours, metric)
+                row[f"{label(name)}, {what}"] = interval.text(2) if interval else NOT_RUN
+        rows.append(row)
+    return rows
 
 
 def length(results: Results, comparison: Comparison) -> str:
