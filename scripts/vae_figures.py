@@ -153,7 +153,7 @@ def limits(curves: list[pd.DataFrame]) -> tuple[float, float]:
 
 def settings(case: Path, runs: dict[str, VaeRun]) -> str:
     """What the figure's runs were trained with; runs with a tag name their own settings."""
-    runs = {name: run for name, run in runs.items() if name in VAE} or runs
+    runs = {name: run for name, run in runs.items() if name == style.base(name)} or runs
     names: dict[str, list[str]] = {}  # by learning rate
     for name, run in runs.items():
         names.setdefault(f"{run.row['lr']:g}", []).append(style.label(name))
