@@ -76,7 +76,7 @@ def curves_figure(case: Path, path: Path) -> Path:
     if any(min(series["x"]) <= last for series in paper.values()):
         entries.append(style.paper_entry("the paper: one run"))
     brackets = "; brackets: 95 % interval over seeds" if "[" in shown else ""
-    style.legend(fig, entries, columnspacing=1.4, title=settings(case, runs) + brackets)
+    style.legend(fig, entries, columnspacing=0.7, title=settings(case, runs) + brackets)
     title = style.case_title(case.name).removesuffix(f" {case.parent.name}")
     style.finding(fig, f"{title}: {shown}")
     return style.save(fig, path)
