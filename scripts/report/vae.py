@@ -28,8 +28,9 @@ SHORT = (  # preset and case of the runs that are shorter than the paper's
     *(("long", case) for case in MNIST),
     *(("omniglot_small", case) for case in SMALL),
 )
-PLACES = (*(("paper", case) for case in PAPER_CASES), *SHORT)
-TABLE_1_PLACES = (*PLACES[: len(PAPER_CASES)], *(("table1", case) for case in MNIST))
+PAPER = tuple(("paper", case) for case in PAPER_CASES)
+PLACES = (*PAPER, *SHORT)
+TABLE_1_PLACES = (*PAPER, *(("table1", case) for case in MNIST))
 
 
 def command(preset: str, case: str) -> str:
