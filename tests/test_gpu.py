@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from experiments.run.accelerate import traces_gradients
+from experiments.run.errors import UserError
 from experiments.toy.config import Toy
 from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
@@ -12,6 +14,7 @@ from scripts.bench import cases
 
 pytestmark = pytest.mark.gpu
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+compiling = pytest.mark.skipif(not traces_gradients(), reason="torch does not compile gradients")
 
 
 def vae(name, model="linear1", graph="off", seeds=range(3), compile="off", large=False) -> VaeRun:
@@ -79,7 +82,10 @@ def test_a_replica_equals_the_run_alone_at_the_papers_size(float64, name, model)
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
 @pytest.mark.parametrize("model", ["linear1", "linear2", "nonlinear"])
 def test_a_captured_step_equals_the_eager_step_over_50(name, model):
-    eager, captured = vae(name, model), vae(name, model, graph="on")
+    try:
+        eager, captured = vae(name, model), vae(name, model, graph="on")
+    except UserError as error:
+        pytest.skip(str(error))  # for one layer, or for classes
     for run in (eager, captured):
         if hasattr(run.method.settings, "warm_up"):
             run.method.settings.warm_up = 10
@@ -96,6 +102,7 @@ def test_a_captured_step_equals_the_eager_step_at_the_papers_size(name):
     assert_close(captured, eager)
 
 
+@compiling
 def test_a_compiled_and_captured_step_equals_the_eager_step_over_50():
     eager, fast = vae("relax"), vae("relax", graph="on", compile="on")
     for run in (eager, fast):
@@ -111,6 +118,7 @@ def test_the_toys_captured_step_equals_the_eager_step(name):
     assert_close(captured, eager)
 
 
+@compiling
 @pytest.mark.parametrize("graph", ["off", "on"])
 @pytest.mark.parametrize("name", ["rebar", "relax"])
 def test_the_toys_compiled_steps_equal_the_eager_steps(name, graph):

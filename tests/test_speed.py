@@ -219,6 +219,14 @@ def test_auto_compiles_a_long_run_where_there_is_a_compiler(monkeypatch):
         Toy(compile="true", estimators={"relax": {}}).check()
 
 
+def test_a_torch_that_cannot_compile_gradients_is_used_eagerly(monkeypatch):
+    monkeypatch.setattr("torch.__version__", torch.torch_version.TorchVersion("2.11.0+cu130"))
+    assert not accelerate.compiles("auto", steps=10, worthwhile=10)
+    too_old = r"compile=on needs torch 2\.12 or newer, and this is 2\.11"
+    with pytest.raises(UserError, match=too_old):
+        accelerate.compiled(torch.sin)
+
+
 def test_adam_with_large_and_small_parameters_equals_torch_run_by_run():
     shapes = [(64, 64), (1, 5), (), (3, 7)]
     rates = torch.tensor([0.1, 0.1, 0.003])

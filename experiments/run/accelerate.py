@@ -23,10 +23,13 @@ from torch import Tensor
 from experiments.run.errors import UserError, check, known
 
 GRAPH = COMPILE = ("auto", "on", "off")
+TRACES_GRADIENTS = "2.12"  # the first torch that compiles a step which takes its own gradients
 
 
 def compiles(mode: str, steps: int, worthwhile: int) -> bool:
-    """Whether to use torch.compile: `auto` does where the run is long enough and g++ exists.
+    """Whether to use torch.compile: `auto` does where the run is long enough and it can.
+
+    It needs a C++ compiler and torch 2.12.
 
     Args:
         mode: auto, on or off.
@@ -34,7 +37,13 @@ def compiles(mode: str, steps: int, worthwhile: int) -> bool:
         worthwhile: the number of steps from which compiling saves time.
     """
     compiler = shutil.which(os.environ.get("CXX", "g++"))
-    return mode == "on" or (mode == "auto" and steps >= worthwhile and compiler is not None)
+    possible = traces_gradients() and compiler is not None
+    return mode == "on" or (mode == "auto" and steps >= worthwhile and possible)
+
+
+def traces_gradients() -> bool:
+    """Whether this torch compiles a step that takes its own gradients."""
+    return torch.__version__ >= TRACES_GRADIENTS
 
 
 def compiled(function: Callable, varying: int | None = None, tiny: bool = False) -> Callable:
@@ -50,6 +59,11 @@ def compiled(function: Callable, varying: int | None = None, tiny: bool = False)
     refers to before every call, which would cost half a millisecond. Therefore every run gets a
     code object of its own, and only the guards on tensors are kept.
     """
+    check(
+        traces_gradients(),
+        f"compile=on needs torch {TRACES_GRADIENTS} or newer, and this is {torch.__version__}; "
+        "upgrade it, or use compile=off",
+    )
     from experiments.run import onednn  # imports the compiler, which takes half a second
 
     plain = getattr(function, "__func__", function)

@@ -1,8 +1,8 @@
 """The GPU's tests, benchmark and long runs: python -m scripts.gpu --minutes 60 (make gpu)
 
 The steps run in order and each writes its results, so that an interruption loses only the rest.
-The same command resumes. Needs PyTorch, NumPy, SciPy, scikit-learn, pytest and Hydra, but neither
-W&B nor gymnasium. Results: tests.txt, bench.csv and runs.tar.gz under --out.
+The same command resumes. Needs PyTorch, NumPy, SciPy, pandas, matplotlib, scikit-learn, pytest and
+Hydra, but neither W&B nor gymnasium. Results: tests.txt, bench.csv and runs.tar.gz under --out.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
+from experiments.run.accelerate import traces_gradients
 from scripts.bench import cases
+from scripts.report.vae_tables import usual
 
 VARIANTS = {  # variant -> settings of the run
     "eager": {},
@@ -42,7 +44,7 @@ class Row:
 
 
 def plan() -> list[Row]:
-    """The rows, the most important first, because the time may end before the last."""
+    """The rows that this torch can measure, the most important first, because time may be short."""
     order = [("graph", REPLICAS), ("eager", (1, 20)), ("compiled + graph", (1, 20, 40))]
     rows = [
         Row("linear1", estimator, variant, 24, replicas)
@@ -53,7 +55,8 @@ def plan() -> list[Row]:
     rows += [Row(model, "relax", "graph", 24, 20) for model in ("linear2", "nonlinear")]
     rows += [Row("linear1", name, "graph", 100, n) for n in (1, 20) for name in ("relax", "rebar")]
     rows += [Row("linear1", name, "compiled", 24, 1) for name in ("relax", "rebar")]
-    return rows
+    rows += [Row("benchmark", name, "graph", 100, 5) for name in usual("benchmark")]
+    return [row for row in rows if traces_gradients() or "compile" not in VARIANTS[row.variant]]
 
 
 def measure(rows: list[Row], device: torch.device, file: Path, deadline: float) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from omegaconf import OmegaConf
+
 from experiments.vae.config import Data
 from scripts.gpu.runs import Job
+from scripts.report.vae_tables import usual
+from scripts.results import ROOT
 
 SMOKE = {"data": Data(name="digits"), "epochs": 2, "seeds": 2, "lr": [1e-3], "variance_every": 1}
 BEST, NEXT = 1e-3, 5e-4  # REBAR's two best of the paper's five rates
@@ -22,6 +26,17 @@ def residual(tag: str, estimator: str = "relax", **own) -> Job:
     return Job(estimator, own, family, tag)
 
 
+def benchmark(estimator: str, tag: str | None = None, **own) -> Job:
+    """A run of preset=vae/benchmark, a million steps and five seeds, with fewer measurements.
+
+    The estimators are compared at the last step that all have reached, so a part of it is enough.
+    """
+    preset = OmegaConf.load(ROOT / "configs/preset/vae/benchmark.yaml")
+    family = {key: value for key, value in OmegaConf.to_object(preset).items() if key != "defaults"}
+    family |= {"data": Data(**family["data"]), "evaluate_every": 20, "variance_every": 40}
+    return Job(estimator, own, family, tag, worthwhile=0.01)
+
+
 JOBS: dict[str, list[Job]] = {
     "smoke": [Job(name, {}, SMOKE, "smoke") for name in ("rebar", "relax")],
     "residual": [
@@ -37,6 +52,10 @@ JOBS: dict[str, list[Job]] = {
     ],
     "linear1": pair("linear1", seeds=8, lr=[BEST, NEXT]),
     "rates1": pair("linear1", preset="long-rates", seeds=3, lr=REST),
+    "benchmark": [
+        *(benchmark(name) for name in usual("benchmark")),
+        benchmark("unbiased_reinmax", "3", samples=3),
+    ],
     "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4]),
     "linear2": pair("linear2", seeds=8, lr=[BEST, NEXT]),
     "beta2": pair("linear1", tag="beta2-999", seeds=3, lr=[BEST, NEXT], beta2=0.999),

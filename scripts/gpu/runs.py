@@ -25,18 +25,21 @@ from experiments.vae.train import Run, train
 from scripts.gpu.bench import seconds_per_step, synchronize
 
 RECORDS = ("config.json", "metrics.csv", "summary.json")
-WORTHWHILE = 0.3  # start a run if there is time for at least this share of it
 SET_UP = 10.0  # seconds before a run's first step
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: an estimator with its settings, and the settings of the family that differ."""
+    """One run: an estimator with its settings, and the settings of the family that differ.
+
+    worthwhile: start the run if there is time for at least this share of it.
+    """
 
     estimator: str
     own: dict[str, Any] = field(default_factory=dict)
     family: dict[str, Any] = field(default_factory=dict)
     tag: str | None = None
+    worthwhile: float = 0.3
 
     def config(self, root: Path) -> Vae:
         settings = {
@@ -47,7 +50,6 @@ class Job:
             "iwae_samples": 0,
             "pictures": False,
             "save_every": 60.0,
-            "compile": "on" if device("auto").type == "cuda" else "off",
             **self.family,
         }
         return Vae(
@@ -81,7 +83,7 @@ def run_one(job: Job, root: Path, deadline: float) -> str:
     seconds, left = estimate(config, job.estimator, images), deadline - time.monotonic()
     steps = config.total_steps(len(images.train))
     expected = f"{name}: {steps:,} steps of {len(config.lr) * config.seeds} replicas"
-    if left < WORTHWHILE * seconds:
+    if left < job.worthwhile * seconds:
         return f"{expected} would take {duration(seconds)}, but {duration(left)} are left: skipped"
     print(f"{expected}, at most {duration(seconds)}, {duration(left)} are left", flush=True)
     begin = time.monotonic()
