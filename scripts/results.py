@@ -76,7 +76,7 @@ class Results:
         table = self.table(place)
         return [] if table is None else table.to_dict("records")
 
-    def row(self, place: str, **wanted: str) -> dict | None:
+    def row(self, place: str, **wanted: str | int) -> dict | None:
         """The first row with these values."""
         rows = (r for r in self.rows(place) if all(r[k] == v for k, v in wanted.items()))
         return next(rows, None)

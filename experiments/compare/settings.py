@@ -176,8 +176,8 @@ class Setting:
 
 
 SPECIAL: dict[str, dict[str, Any]] = {  # what differs from the defaults of `Setting`
-    "nvil": {"make": with_baseline, "lr": 0.1},
-    "muprop": {"make": with_baseline, "lr": 0.1},
+    "nvil": {"make": with_baseline, "lr": 0.01, "steps": 2_000},
+    "muprop": {"make": with_baseline, "lr": 0.01, "steps": 2_000},
     "double_cv": {"make": partial(with_scalar, name="alpha", start=-0.5)},
     "rodeo": {"make": with_stein, "slow": True},
     "rebar": {"make": relaxed_f},

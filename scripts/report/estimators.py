@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -135,6 +137,20 @@ def by_model(cells: dict[str, pd.DataFrame]) -> list[dict]:
             if name in cell.index:
                 row[column] = measured(cell.loc[name])
                 row["evaluations"] = f"{cell.loc[name, 'evaluations']:g}"
+        rows.append(row)
+    return rows
+
+
+def by_layer(results: Results) -> list[dict]:
+    """The variance in each layer of linear2, late in training and at the end of a longer one."""
+    rows = []
+    for name in ("rloo-4", "arms-4", "rebar-coupled", "unbiased_reinmax-1"):
+        row = {"estimator": name}
+        for layer, place in product((1, 2), ("linear2-late", "linear2-100000")):
+            found = results.row(f"compare/{place}.csv", estimator=name, layer=layer)
+            steps = number(found["steps"], 0) if found else NOT_RUN
+            head = f"{'lower' if layer == 1 else 'upper'} layer, {steps} steps"
+            row[head] = f"{found['variance']:.3g}" if found else NOT_RUN
         rows.append(row)
     return rows
 
