@@ -18,7 +18,7 @@ from experiments.vae.config import Vae
 from scripts import style
 from scripts.report.vae import PAIR
 from scripts.report.vae_tables import RELAXED
-from scripts.report.vae_training import COMPARISONS, finding, steps_per_epoch
+from scripts.report.vae_training import COMPARISONS, finding, shared_end, steps_per_epoch
 from scripts.results import Results, config, estimators, number, read
 from scripts.runs import VAE, VaeRun, best_run, gap
 
@@ -59,10 +59,10 @@ def load(case: Path) -> dict[str, VaeRun]:
 def curves_figure(case: Path, path: Path) -> Path:
     runs = load(case)
     scale, unit = x_axis(case, runs)
-    curves = {metric: curves_of(runs, metric) for metric in METRICS}
+    last = last_epoch(case, runs)
+    curves = {metric: curves_of(runs, metric, last) for metric in METRICS}
     curves = {metric: rescaled(found, scale) for metric, found in curves.items() if found}
     fig, axes = plt.subplots(1, len(curves), figsize=(style.WIDTH, 4.2))
-    last = max(run.epochs for run in runs.values())
     paper = Results().paper_series(f"curves {case.name}")
     for ax, (metric, found) in zip(np.atleast_1d(axes), curves.items(), strict=True):
         ax.set_title(METRICS[metric])
@@ -80,6 +80,13 @@ def curves_figure(case: Path, path: Path) -> Path:
     title = style.case_title(case.name).removesuffix(f" {case.parent.name}")
     style.finding(fig, f"{title}: {shown}")
     return style.save(fig, path)
+
+
+def last_epoch(case: Path, runs: dict[str, VaeRun]) -> float:
+    """Where the curves end; those of a comparison end together, where its table compares them."""
+    if case.parent.name in COMPARISONS:
+        return shared_end(COMPARISONS[case.parent.name], runs)
+    return max(run.epochs for run in runs.values())
 
 
 def x_axis(case: Path, runs: dict[str, VaeRun]) -> tuple[float, str]:
@@ -109,10 +116,10 @@ def conclusion(case: Path, runs: dict[str, VaeRun]) -> str:
     return f"{style.label(best)} has the lowest validation -ELBO in the end, {ends[best]:.1f} nats"
 
 
-def curves_of(runs: dict[str, VaeRun], metric: str) -> dict[str, pd.DataFrame]:
-    """The curves of a metric, without training scores of relaxed samples."""
+def curves_of(runs: dict[str, VaeRun], metric: str, last: float) -> dict[str, pd.DataFrame]:
+    """The curves of a metric until an epoch, without training scores of relaxed samples."""
     curves = {
-        name: run.curve(metric, "all")
+        name: run.curve(metric, "all").loc[:last]
         for name, run in runs.items()
         if metric != "train" or name not in RELAXED
     }

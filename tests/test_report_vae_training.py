@@ -49,6 +49,18 @@ def test_differences_are_at_equal_steps_and_at_equal_time(tmp_path):
     assert vae_training.length(results, BENCHMARK) == "1500 steps, 3 seeds"
 
 
+def test_a_shorter_run_with_a_tag_is_compared_at_its_own_last_step(tmp_path):
+    curves = {"unbiased_reinmax": [140, 120, 110], "unbiased_reinmax-3": [130, 115]}
+    times = [("benchmark", name, 10.0) for name in names_of(BENCHMARK)]
+    write(tmp_path / "bench/vae-steps.csv", HEAD, times)
+    rows = {r["estimator"]: r for r in vae_training.table(runs(tmp_path, curves), BENCHMARK)}
+    three = rows["unbiased ReinMax-3 (1000 steps)"]
+    assert three["training"] == "116.00 ± 0.58"
+    assert three["training, difference"] == "-5.00 [-5.00, -5.00]"
+    assert three["training, difference at equal time"] == "-5.00 [-5.00, -5.00]"
+    assert rows["unbiased ReinMax"]["training"] == "111.00 ± 0.58"
+
+
 def test_a_time_that_was_not_measured_is_said_to_be_missing(tmp_path):
     rows = vae_training.table(runs(tmp_path, CURVES), BENCHMARK)
     assert {row["training, difference at equal time"] for row in rows} == {"-", NOT_RUN}

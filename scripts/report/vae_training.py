@@ -60,6 +60,15 @@ def at_epoch(run: VaeRun, epoch: float, metric: str = "train") -> np.ndarray:
     return np.array([np.interp(epoch, curve.index, curve[seed]) for seed in curve])
 
 
+def shared_end(comparison: Comparison, runs: dict[str, VaeRun]) -> float:
+    """The last epoch that all of a preset's estimators have reached; nan where there are none.
+
+    Runs with a tag may be shorter.
+    """
+    shared = [run for name, run in runs.items() if name not in comparison.also]
+    return shared_epochs(*shared) if shared else np.nan
+
+
 def steps_per_epoch(run: VaeRun) -> float:
     return float(run.row["steps"]) / run.epochs
 
@@ -79,25 +88,30 @@ def behind(
 
 
 def table(results: Results, comparison: Comparison) -> list[dict]:
-    """Per estimator its -ELBO, and the difference at equal steps and at equal time."""
+    """Per estimator its -ELBO, and the difference at equal steps and at equal time.
+
+    All are compared at the last epoch that they share, a shorter run with a tag at its own last.
+    """
     runs = runs_of(results, comparison)
-    last = shared_epochs(*runs.values()) if runs else np.nan
-    epochs, ours = equal_time(results, comparison, last), runs.get(comparison.against)
+    last, ours = shared_end(comparison, runs), runs.get(comparison.against)
     reported = results.paper.get(f"table {comparison.preset}", {})
     rows = []
     for name in names_of(comparison):
         run = runs.get(name)
+        end = min(last, run.epochs) if run else last
+        epochs = equal_time(results, comparison, end)
         then = (epochs[name], epochs[comparison.against])
+        shorter = f" ({number(end * steps_per_epoch(run), 0)} steps)" if end < last else ""
         row = {
-            "estimator": label(name),
-            "training": "relaxed" if name in RELAXED and run else score(run, "train", last),
-            "validation": score(run, "valid", last),
-            "training, difference": difference(run, ours, (last, last), "train"),
-            "validation, difference": difference(run, ours, (last, last), "valid"),
+            "estimator": label(name) + shorter,
+            "training": "relaxed" if name in RELAXED and run else score(run, "train", end),
+            "validation": score(run, "valid", end),
+            "training, difference": difference(run, ours, (end, end), "train"),
+            "validation, difference": difference(run, ours, (end, end), "valid"),
             "ms per step": number(milliseconds(results, comparison, name), 1),
             "training, difference at equal time": difference(run, ours, then, "train"),
-            "ln Var, logits": log_variance(run, "logits", last),
-            "ln Var, encoder": log_variance(run, "weights", last),
+            "ln Var, logits": log_variance(run, "logits", end),
+            "ln Var, encoder": log_variance(run, "weights", end),
         }
         if reported:
             known = name in reported
@@ -143,11 +157,12 @@ def on_the_papers_models(results: Results) -> list[dict]:
 
 def length(results: Results, comparison: Comparison) -> str:
     """How long the runs are."""
-    runs = list(runs_of(results, comparison).values())
+    runs = runs_of(results, comparison)
     if not runs:
         return NOT_RUN
-    steps = shared_epochs(*runs) * steps_per_epoch(runs[0])
-    return f"{number(steps, 0)} steps, {plural(min(run.seeds for run in runs), 'seed')}"
+    some = next(iter(runs.values()))
+    steps = number(shared_end(comparison, runs) * steps_per_epoch(some), 0)
+    return f"{steps} steps, {plural(min(run.seeds for run in runs.values()), 'seed')}"
 
 
 def finding(results: Results, comparison: Comparison) -> str:
@@ -157,7 +172,7 @@ def finding(results: Results, comparison: Comparison) -> str:
     others = {comparison.named} if comparison.named else others
     if not {comparison.against, *others} <= runs.keys():
         return NOT_RUN
-    last = shared_epochs(*runs.values())
+    last = shared_end(comparison, runs)
     named = min(others, key=lambda name: at_epoch(runs[name], last).mean())
     ahead, then = comparison.against, named
     gap = behind(runs[named], runs[ahead], (last, last))
@@ -174,7 +189,7 @@ def at_end(results: Results, comparison: Comparison, name: str) -> str:
     runs = runs_of(results, comparison)
     if not {name, comparison.against} <= runs.keys():
         return NOT_RUN
-    last = shared_epochs(*runs.values())
+    last = shared_end(comparison, runs)
     return behind(runs[name], runs[comparison.against], (last, last)).text(2)
 
 
