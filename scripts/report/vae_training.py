@@ -184,13 +184,14 @@ def finding(results: Results, comparison: Comparison) -> str:
     return f"{label(ahead)} {verb} {label(then)}: {gap.text(2)} nats after {steps} steps"
 
 
-def at_end(results: Results, comparison: Comparison, name: str) -> str:
-    """An estimator's training -ELBO minus that of the compared one at the end."""
+def gap_after(results: Results, comparison: Comparison, name: str, steps: int | None = None) -> str:
+    """An estimator's training -ELBO minus that of the compared one after some steps, or all."""
     runs = runs_of(results, comparison)
     if not {name, comparison.against} <= runs.keys():
         return NOT_RUN
-    last = shared_end(comparison, runs)
-    return behind(runs[name], runs[comparison.against], (last, last)).text(2)
+    run = runs[name]
+    epoch = steps / steps_per_epoch(run) if steps else shared_end(comparison, runs)
+    return behind(run, runs[comparison.against], (epoch, epoch)).text(2)
 
 
 def command(comparison: Comparison) -> str:
