@@ -210,10 +210,11 @@ def end_labels(ax, ends: dict[str, float], texts: dict[str, str] | None = None, 
 
 
 def legend(fig, entries: Iterable[tuple[str, dict]], **look) -> None:
-    """One legend below all panels, in two rows if it is long: (text, line style) per entry."""
+    """One legend below all panels, in two or three rows if it is long: (text, style) per entry."""
     texts, styles = zip(*entries, strict=True)
     keys = [plt.Line2D([], [], **style) for style in styles]
-    rows = 1 if len("".join(texts)) + 8 * len(keys) < 130 else 2
+    length = len("".join(texts)) + 8 * len(keys)
+    rows = 1 if length < 130 else 2 if length < 220 else 3
     fig.legend(keys, texts, loc="outside lower center", ncols=-(-len(keys) // rows), **look)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from omegaconf import OmegaConf
-
 from experiments.vae.config import Data
 from scripts.gpu.runs import Job
 from scripts.report.vae_tables import usual
-from scripts.results import ROOT
+from scripts.results import config
 
 SMOKE = {"data": Data(name="digits"), "epochs": 2, "seeds": 2, "lr": [1e-3], "variance_every": 1}
 BEST, NEXT = 1e-3, 5e-4  # REBAR's two best of the paper's five rates
@@ -31,8 +29,8 @@ def benchmark(estimator: str, tag: str | None = None, **own) -> Job:
 
     The estimators are compared at the last step that all have reached, so a part of it is enough.
     """
-    preset = OmegaConf.load(ROOT / "configs/preset/vae/benchmark.yaml")
-    family = {key: value for key, value in OmegaConf.to_object(preset).items() if key != "defaults"}
+    preset = config("preset/vae/benchmark")
+    family = {key: value for key, value in preset.items() if key != "defaults"}
     family |= {"data": Data(**family["data"]), "evaluate_every": 20, "variance_every": 40}
     return Job(estimator, own, family, tag, worthwhile=0.01)
 
