@@ -28,7 +28,7 @@ from experiments.vae.models import VAE
 OUT = Path("results/vae/variance/mnist-linear1")
 REBAR = partial(relaxed_f, coupled=True, lambda_=0.1)
 RELAX = partial(REBAR, residual=True)
-FIT = {"steps": 2_000, "lr": 3e-4}  # of r; from 0.003 on its units saturate: RELAX becomes REBAR
+FIT = {"steps": 2_000, "lr": 3e-4}  # of r; at 0.01 its units saturate, and RELAX is REBAR
 PAPER = {  # the name in the tables -> the setting
     "reinforce": SETTINGS["reinforce"],
     "reinforce_loo2": SETTINGS["rloo-2"],
@@ -119,6 +119,6 @@ def write_terms(found: dict[str, Tensor]) -> None:
     table = {
         "term": list(found),
         "variance": variances,
-        "log_variance": np.log(variances).round(4) + 0.0,
+        "log_variance": np.log(variances).round(4) + 0.0,  # not -0
     }
     write(pd.DataFrame(table), OUT / "terms_variance.csv")

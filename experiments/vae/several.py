@@ -35,6 +35,6 @@ class SeveralSamples(Method):
     def estimates(self, x: Tensor, noise: Noises) -> list[rx.Estimate]:
         dist = self.vae.distribution(self.vae.encode(0, x))
         draw = self.estimator.draw(dist, noise=noise[0], samples=self.settings.samples)
-        # Not **self.learned, which torch.compile cannot unpack before version 2.13.
+        # Not **self.learned, which the compiler of torch 2.12 cannot unpack.
         learned = {key: self.learned[key] for key in self.settings.learned}
         return [self.estimator(f_of_one_layer(self.vae, x, dist.theta), draw, **learned)]

@@ -50,13 +50,13 @@ JOBS: dict[str, list[Job]] = {
     ],
     "linear1": pair("linear1", seeds=8, lr=[BEST, NEXT]),
     "rates1": pair("linear1", preset="long-rates", seeds=3, lr=REST),
-    "benchmark": [
-        *(benchmark(name) for name in usual("benchmark")),
-        benchmark("unbiased_reinmax", "3", samples=3),
-    ],
     "nonlinear": pair("nonlinear", seeds=8, lr=[5e-4]),
     "linear2": pair("linear2", seeds=8, lr=[BEST, NEXT]),
     "beta2": pair("linear1", tag="beta2-999", seeds=3, lr=[BEST, NEXT], beta2=0.999),
     "rates2": pair("linear2", preset="long-rates", seeds=3, lr=REST),
     "rates3": pair("nonlinear", preset="long-rates", seeds=3, lr=[1e-3, *REST]),
+    "benchmark": [
+        *(benchmark(name) for name in usual("benchmark")),
+        benchmark("unbiased_reinmax", "3", samples=3),
+    ],
 }
