@@ -1,4 +1,4 @@
-"""The experiments: toy, vae, rl, and the machinery that they share."""
+"""The experiments: toy, vae, rl, permutations, and the machinery that they share."""
 
 import os
 

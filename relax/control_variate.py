@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from relax.distributions import Draw
+from relax.distributions import Distribution, Draw
 
 Surrogate = Callable[[Tensor], Tensor]
 
@@ -59,8 +59,8 @@ def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, 
     Raises:
         ValueError: c(z) has another shape, or is not connected to z.
     """
-    if hasattr(c, "value_and_grad"):
-        c_z, dc = c.value_and_grad(z.clone())
+    if in_closed_form(c):
+        c_z, dc = c.value_and_grad(z.clone())  # type: ignore[attr-defined]
         check_rows(c_z, shape)
         return c_z, dc
     with torch.enable_grad():
@@ -78,6 +78,32 @@ def value_and_grad(c: Surrogate, z: Tensor, shape: torch.Size) -> tuple[Tensor, 
         if dc is None:
             raise ValueError(NOT_CONNECTED)
     return c_z, dc
+
+
+def in_closed_form(c: Surrogate) -> bool:
+    """Whether c has the method `value_and_grad`, and that method is of the same function as c.
+
+    It is not where a subclass of an `mlp` overrides `forward` alone, or where hooks change c(z).
+    """
+    if not hasattr(c, "value_and_grad"):
+        return False
+    if not isinstance(c, nn.Module):
+        return bool(getattr(c, "has_closed_form", True))
+    first = next(k for k in type(c).__mro__ if {"forward", "value_and_grad"} & {*vars(k)})
+    return "value_and_grad" in vars(first) and not (c._forward_hooks or c._forward_pre_hooks)
+
+
+def check_axes(c: object, dist: Distribution) -> None:
+    """Refuse a batch with fewer axes than c needs: the axis of z and z~ would count as one of them.
+
+    An `mlp` says how many it needs, in `batch_ndim`: two with replicas, [R, B].
+    """
+    needed, shape = getattr(c, "batch_ndim", 0), dist.batch_shape
+    if needed > len(shape):
+        raise ValueError(
+            f"c needs {needed} batch axes (replicas and rows, or those of its context x), and the "
+            f"distribution's batch is {list(shape)}: give theta an axis of rows"
+        )
 
 
 def check_rows(x: Tensor, shape: torch.Size, what: str = "c(z)") -> None:

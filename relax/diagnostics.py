@@ -20,6 +20,7 @@ from relax.function import Function
 from relax.moments import Estimator, as_vector, moments, moments_of_each
 from relax.objectives import Parameters, grads_of, parameters_of
 
+NOT_NORMALISED = 1e-2  # far above rounding errors: float32 has 1e-4 over a million outcomes
 SAMPLES, SAMPLES_OF = 300_000, 3_000  # of a bias test; with `of` each takes a backward pass
 
 
@@ -39,7 +40,8 @@ def exact_gradient(
 
     Raises:
         TypeError: the distribution has no `support`.
-        ValueError: more than 2^20 outcomes, or neither theta nor f depends on `of`.
+        ValueError: more than 2^20 outcomes, probabilities that do not add up to 1, or neither theta
+            nor f depends on `of`.
     """
     return _exact(f, as_distribution(dist), _parameters(of), direct=True)
 
@@ -58,13 +60,28 @@ def _exact(f: Callable, dist: Distribution, of: list[Tensor] | None, direct: boo
         noise = Noise(b.new_zeros(len(b), *dist.sample_shape))  # there is none
         outcomes = Function("exact_gradient", f, Draw(dist, noise, b))
         f_b, p = outcomes(b), dist.joint_log_prob(b).exp()
+        _check_normalised(dist, p.sum(0))
         if direct and outcomes.value is not None:
             f_b = outcomes.value.to(p.dtype)
-        expectation = torch.where(p > 0, p * f_b, 0.0).sum()  # f may be infinite where p = 0
+        # f may be infinite where p = 0; `where` alone would give 0 times infinity backwards.
+        expectation = (p * torch.where(p > 0, f_b, 0.0)).sum()
         if of is None:
             return torch.autograd.grad(expectation, dist.theta)[0]
         rows = dist.batch_shape[dist.replicas :].numel()
         return as_vector(grads_of([expectation / rows], of))
+
+
+def _check_normalised(dist: Distribution, total: Tensor) -> None:
+    """Probabilities must add up to 1 at theta and at its neighbours, or every gradient is wrong."""
+    (derivative,) = torch.autograd.grad(total.sum(), dist.theta, retain_graph=True)
+    total, change = total.detach(), float(derivative.abs().max())
+    if not max(float((total - 1).abs().max()), change) < NOT_NORMALISED:
+        raise ValueError(
+            f"{type(dist).__name__}: the probabilities of support() add up to "
+            f"{float(total.flatten()[0]):.4g} in the first row, with a derivative in theta of up "
+            f"to {change:.2g}. They must add up to 1 at every theta: normalise log_prob, and "
+            f"compute it from self.theta in the method, not in __init__"
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from relax.control_variate import check_axes
 from relax.distributions import Distribution, Draw, Noise, RandomSource, as_distribution
 from relax.function import Function
 from relax.result import Estimate, Result, average, weigh
@@ -111,9 +112,11 @@ class Entry:
             draw = self.draw(dist, **sampling)
         else:
             raise TypeError(
-                f"{self.name} got a value f(b) and a distribution: a value goes with the Draw "
-                f"that b came from, rx.{self.name}.draw(dist)"
+                f"{self.name} got the value f(b) with a distribution; pass the Draw that produced "
+                f"b, rx.{self.name}.draw(dist)"
             )
+        draw.dist.check_unchanged()
+        check_axes(settings.get("c"), draw.dist)
         self.scheme.check(self.name, draw)
         if draw.coupled and self.scheme.may_couple:
             draw.dist.require(self.name, "recover", "draw with coupled=False")

@@ -34,10 +34,11 @@ class Function:
     def __init__(self, name: str, f: Any, draw: Draw) -> None:
         self.name, self.draw = name, draw
         self.value: Tensor | None = None
-        self._has_b = False
+        self._f_b: Tensor | None = None  # the constant f(b)
         self._function: Callable[[Tensor], Any] | None = f if callable(f) else None
         if self._function is None:
-            self._keep(self._checked(f, draw.b), draw.b)
+            value = self._checked(f, draw.b)
+            self._keep(value, draw.b, self._constant(value))
 
     @property
     def function(self) -> Callable[[Tensor], Any]:
@@ -55,12 +56,30 @@ class Function:
 
     def __call__(self, b: Tensor) -> Tensor:
         """f(b) as a constant."""
-        if self._has_b and b is self.draw.b:
-            assert self.value is not None
-            return self._constant(self.value)
+        if self._f_b is not None and b is self.draw.b:
+            return self._f_b
         value = self._checked(self.function(self._own(b)), b)
-        self._keep(value, b)
-        return self._constant(value)
+        constant = self._constant(value)
+        self._keep(value, b, constant)
+        return constant
+
+    def flips(self) -> Tensor | None:
+        """f.flips(b), f with each bit of b flipped in turn, where f offers it.
+
+        Raises:
+            TypeError: b is not made of bits.
+            ValueError: the result does not have b's shape, or holds a NaN.
+        """
+        function, b = getattr(self.function, "flips", None), self.draw.b
+        if function is None:
+            return None
+        self.draw.dist.require(f"{self.name} with f.flips", "bits", "leave f.flips out")
+        flips = function(b.clone())
+        if not isinstance(flips, Tensor) or flips.shape != b.shape:
+            raise ValueError(f"{self.name}: f.flips(b) must have b's shape, {list(b.shape)}")
+        if self.draw.dist.validate and bool(flips.isnan().any()):
+            raise ValueError(f"{self.name}: f.flips(b) is NaN for {int(flips.isnan().sum())} bits")
+        return flips.detach()
 
     def value_and_grad(
         self,
@@ -89,9 +108,14 @@ class Function:
                 raise TypeError(message) from error
             if not f_x.requires_grad:
                 raise TypeError(f"{self.name} {NEEDS_GRADIENT}; f carried no gradient there")
-            (df,) = torch.autograd.grad(f_x.sum(), leaf, retain_graph=True, materialize_grads=True)
-        self._keep(f_x, x)
-        return self._constant(f_x), self._constant(df)
+            (df,) = torch.autograd.grad(f_x.sum(), leaf, retain_graph=True, allow_unused=True)
+            if df is None:
+                raise TypeError(
+                    f"{self.name} {NEEDS_GRADIENT}; f's value is not connected to b by autograd"
+                )
+        constant = self._constant(f_x)
+        self._keep(f_x, x, constant)
+        return constant, df if df.dtype == constant.dtype else df.to(constant.dtype)
 
     def coordinatewise(self, other: Tensor) -> Tensor:
         """f(b with b_d = other_d) for every coordinate d, a constant that broadcasts against b."""
@@ -113,10 +137,10 @@ class Function:
         value = self._constant(self._checked(self.function(self._own(merged)), merged))
         return value.unflatten(0, outcomes.shape[:2]) if self.draw.sampled else value
 
-    def _keep(self, value: Tensor, x: Tensor) -> None:
+    def _keep(self, value: Tensor, x: Tensor, constant: Tensor) -> None:
         at_b = x is self.draw.b
-        if self.value is None or (at_b and not self._has_b):
-            self.value, self._has_b = value, at_b
+        if self.value is None or (at_b and self._f_b is None):
+            self.value, self._f_b = value, constant if at_b else None
 
     def _own(self, x: Tensor) -> Tensor:
         """A copy for f, in the dtype in which theta was given where b is discrete."""
@@ -151,8 +175,8 @@ class Function:
             ) from error
 
     def _constant(self, x: Tensor) -> Tensor:
-        x, dtype = x.detach(), self.draw.dist.theta.dtype
-        return x if x.dtype == dtype else x.to(dtype)
+        """A copy in the precision of z: f may return the same buffer at every call."""
+        return x.detach().to(self.draw.dist.theta.dtype, copy=True)
 
 
 def _hint(value: torch.Size, b: torch.Size, batch_ndim: int) -> str:

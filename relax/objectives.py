@@ -29,8 +29,8 @@ FREED = (
 def backward(
     est: Estimate | Sequence[Estimate], phi: Parameters = (), *, scale: Tensor | float = 1.0
 ) -> None:
-    """Accumulate gradients, as `loss.backward()` does: the estimate for theta and what is behind
-    it, d f(b) for f's own weights, the gradient of the variance for phi.
+    """Accumulate gradients, as `loss.backward()` does: the estimate for theta and the parameters it
+    was computed from, d f(b) for f's own weights, the gradient of the variance for phi.
 
     theta and value are averaged over the batch and summed over replicas and layers. Gradients
     arrive through autograd's accumulation, so hooks, gradient accumulation, clipping and
@@ -65,7 +65,8 @@ def backward(
             raise ValueError(
                 "theta has no graph, so its gradient has nowhere to go: make the distribution from "
                 "parameters that require a gradient (a rollout played under no_grad is replayed by "
-                "draw.at(dist)). To train phi alone: rx.variance_objective(est).backward()"
+                "draw.at(dist)). To train phi alone: "
+                "rx.variance_objective(est).backward(inputs=list(c.parameters()))"
             )
     pairs = _weighted(layers)
     params = [p for p in parameters_of(phi, "phi") if p.requires_grad]
@@ -168,8 +169,11 @@ def variance_objective(est: Estimate | Sequence[Estimate]) -> Tensor:
     and replicas. An estimator with an objective of its own (NVIL, MuProp) contributes that instead.
     """
     layers = _layers(est)
-    sums = [_squares(e).sum() for e in layers]
-    rows, objective = layers[0].rows, sums[0] if len(sums) == 1 else torch.stack(sums).sum()
+    rows, sums = layers[0].rows, []
+    for e in layers:
+        squares = _squares(e).sum()
+        sums.append(squares if e.rows == rows else squares * (rows / e.rows))
+    objective = sums[0] if len(sums) == 1 else torch.stack(sums).sum()
     return objective / rows if rows > 1 else objective
 
 
@@ -181,9 +185,9 @@ def _weighted(layers: list[Estimate]) -> list[tuple[Tensor, Tensor]]:
     first = layers[0]
     if any(e.value is not first.value for e in layers):
         raise ValueError(
-            "the layers carry different values: evaluate f once and give every layer that value "
-            "with its Draw, rx.NAME(value, draw), or the gradient of f's own weights is counted "
-            "once per layer"
+            "the layers carry different values: evaluate f once and give every layer that one "
+            "tensor with its Draw, rx.NAME(value, draw), or the gradient of f's own weights is "
+            "counted once per layer (make a tensor of numbers or an array first)"
         )
     if not first.rows:
         raise ValueError(f"the batch is empty: f(b) has shape {list(first.value.shape)}")

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from relax.control_variate import in_closed_form
 from relax.distributions import Distribution
 from relax.replicas import ACTIVATIONS, MLP, Linear
 
@@ -23,12 +24,13 @@ REFUSED = (
 
 
 class MLPSurrogate(nn.Module):
-    """A network c(z), z [..., (R,) B, *event] or without B, in any floating-point type.
+    """A network c(z), z [..., (R,) B, *event], in any floating-point type; B may be absent where
+    there are neither replicas nor a context.
 
     Args:
         event: the shape of one event: 8 for eight bits, (3, 10) for three choices of ten classes.
         hidden, layers: units of each hidden layer, and how many there are; the output is linear.
-        activation: "tanh", "relu" or "elu".
+        activation: "tanh", "relu", "leaky_relu" or "elu".
         lambda_: feeds 2 sigmoid(z / lambda) - 1 instead of z, with lambda learned from this start.
             z is an unbounded logit, so its scale matters more than the size of the network.
         zero_scale: multiply the output by a learned scalar that starts at 0, so that RELAX starts
@@ -62,6 +64,11 @@ class MLPSurrogate(nn.Module):
         start = None if lambda_ is None else torch.full(lead, math.log(lambda_))
         self.log_lambda = None if start is None else nn.Parameter(start)
         self.scale = nn.Parameter(torch.zeros(lead)) if zero_scale else None
+
+    @property
+    def batch_ndim(self) -> int:
+        """How many batch axes z must have."""
+        return 2 if cast(Linear, self.net.layers[0]).weight.ndim == 3 else 0
 
     def forward(self, z: Tensor, x: Tensor | None = None, with_grad: bool = False) -> Any:
         """c(z), or c(z, x) with a context x; `with_grad` as `value_and_grad`."""
@@ -149,6 +156,15 @@ class Bound:
         self, net: MLPSurrogate, x: Tensor | None = None, params: dict[str, Tensor] | None = None
     ) -> None:
         self.net, self.x, self.params = net, x, params
+
+    @property
+    def batch_ndim(self) -> int:
+        """How many batch axes z must have."""
+        return max(self.net.batch_ndim, 0 if self.x is None else self.x.ndim - 1)
+
+    @property
+    def has_closed_form(self) -> bool:
+        return in_closed_form(self.net)
 
     def __call__(self, z: Tensor, with_grad: bool = False) -> Any:
         if self.params is None:

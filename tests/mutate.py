@@ -36,7 +36,7 @@ PATIENCE = 600  # seconds for one mutant; a mutant that hangs the tests is kille
 # fits counts.
 WATCHING = {
     "relax/replicas/": "networks estimates replicas speed",
-    "relax/": "phi estimates objectives diagnostics identities zoo contracts",
+    "relax/": "phi estimates objectives diagnostics identities zoo contracts mistakes",
     "experiments/compare/": "comparison layer same_weights",
     "experiments/vae/images.py": "data",
     "experiments/vae/batches.py": "batches",

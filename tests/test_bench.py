@@ -16,8 +16,8 @@ from experiments.toy.train import Run as ToyRun
 from experiments.vae.config import Vae
 from experiments.vae.train import Run as VaeRun
 from scripts.bench import cases, plain, rl, steps
-from scripts.bench.floors import floors
 from scripts.bench.measure import COMPILED, EAGER, JAX, PLAIN, Row, rows_of
+from scripts.bench.targets import targets
 from scripts.bench.timing import QUICK, Effort, Group
 from scripts.report.pages import render
 from scripts.results import Results
@@ -216,24 +216,24 @@ def test_a_group_gives_the_ratio_per_step_and_seed():
     assert (row.time, row.over_eager, row.over_compiled, row.spread) == (1e6, 0.5, 1.0, 0.0)
 
 
-def test_a_missed_floor_shows_where_the_time_goes():
+def test_a_missed_target_shows_where_the_time_goes():
     problem = "VAE linear1 concrete, batch 24"
     ours = Row(problem, EAGER, 1.0, "us", where_the_time_goes="Adam 75%; other operations 25%")
     for ratio, verdict, where in ((0.8, "missed", ours.where_the_time_goes), (0.97, "met", "-")):
         rows = [ours, Row(problem, PLAIN, ratio, "us", over_eager=ratio)]
-        cells = [floor.cells() for floor in floors(rows) if problem in floor.what]
+        cells = [target.cells() for target in targets(rows) if problem in target.what]
         (found,) = (row for row in cells if "concrete, batch 24" in row["what"])
         assert (found["verdict"], found["where our time goes"]) == (verdict, where)
 
 
-def test_every_floor_is_about_rows_that_are_measured():
-    assert {floor.verdict for floor in floors([])} == {"not measured"}
+def test_every_target_is_about_rows_that_are_measured():
+    assert {target.verdict for target in targets([])} == {"not measured"}
     one_seed = Row("toy RELAX, 1 seed", PLAIN, 1.0, "us", over_compiled=50.0)
-    (floor,) = (floor for floor in floors([one_seed]) if floor.verdict != "not measured")
-    assert floor.verdict == "met" and floor.measured == 0.02
+    (target,) = (target for target in targets([one_seed]) if target.verdict != "not measured")
+    assert target.verdict == "met" and target.measured == 0.02
 
 
-def test_the_page_shows_the_floors_and_the_times(tmp_path):
+def test_the_page_shows_the_targets_and_the_times(tmp_path):
     rows = [
         Row("first VAE step", EAGER, 4.0, "s", where_the_time_goes="imports 2.0 s; data 2.0 s"),
         Row("VAE linear1 rebar, batch 24", JAX, 1.0, "us per step", 0.4, 1.2, 0.01),

@@ -86,7 +86,11 @@ STEPS = Steps(torch.zeros(4, 3))
             ValueError,
             "noise of shape",
         ),
-        (lambda: rx.relax(torch.ones(4), BERNOULLI, c=quadratic), TypeError, "goes with the Draw"),
+        (
+            lambda: rx.relax(torch.ones(4), BERNOULLI, c=quadratic),
+            TypeError,
+            "the Draw that produced b",
+        ),
         (lambda: rx.rebar(torch.ones(4), BERNOULLI.draw()), TypeError, "needs f as a function"),
         (
             lambda: rx.reinforce(quadratic, BERNOULLI.draw(), samples=2),
@@ -123,7 +127,7 @@ def test_misuse_is_answered_with_cause_and_fix(call, error, message):
             lambda: rx.lax(quadratic, STEPS, c=quadratic),
             "Steps is discrete: use grpo, nvil, reinforce or rloo",
         ),
-        (lambda: rx.disarm(quadratic, STEPS), "needs a Bernoulli.*Steps is none: use grpo"),
+        (lambda: rx.disarm(quadratic, STEPS), "needs a Bernoulli.*got a Steps: use grpo"),
         (lambda: rx.exact_gradient(quadratic, STEPS), "define it, or give bias_test the exact"),
     ],
 )

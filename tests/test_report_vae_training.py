@@ -76,7 +76,8 @@ def test_the_figure_shows_steps_and_the_best_other_estimator(tmp_path, caught):
     (fig,) = caught
     title = fig.get_suptitle()
     assert title == (
-        "MNIST: unbiased ReinMax is ahead of ARMS: 3.00 [3.00, 3.00] nats after 1500 steps"
+        "MNIST: -ELBO in training, ARMS minus unbiased ReinMax: 3.00 [3.00, 3.00] nats "
+        "after 1500 steps"
     )
     ax = fig.axes[0]
     assert ax.get_xlabel() == "thousand steps"

@@ -31,7 +31,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path, whole):
 def test_two_processes_do_not_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.run.folder.PATIENCE", 0.1)
     with RunFolder(tmp_path, {"steps": 1}):
-        with pytest.raises(UserError, match=f"process {os.getpid()} works in this folder"):
+        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
             RunFolder(tmp_path, {"steps": 1}).__enter__()
     with RunFolder(tmp_path, {"steps": 1}):
         pass

@@ -153,6 +153,7 @@ class Setting:
     Args:
         name: of the estimator. make: builds it and its phi for a bench.
         lr: of networks in phi. steps: of fitting phi. slow: measure fewer draws on a VAE.
+        on_vaes: whether it is measured on the layers of VAEs.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Setting:
     lr: float = 3e-3
     steps: int = 600
     slow: bool = False
+    on_vaes: bool = True
 
     @property
     def unbiased(self) -> bool:
@@ -172,6 +174,8 @@ class Setting:
     def exists_on(self, problem: Any) -> bool:
         if self.name == "unordered_set" and problem.dist.event_ndim > 1:
             return False  # it takes a single choice
+        if problem.context is not None and not self.on_vaes:
+            return False
         return rx.ESTIMATORS[self.name].accepts(problem.dist)
 
 
@@ -213,4 +217,12 @@ def registered() -> dict[str, Setting]:
 SETTINGS = registered() | {
     "rebar-coupled": Setting("rebar", partial(relaxed_f, coupled=True)),
     "relax-coupled": Setting("relax", partial(relaxed_f, residual=True, coupled=True)),
+    # A network of z alone, fitted like NVIL's. On a VAE `same_weights` fits it, at a lower rate.
+    "relax-black_box": Setting(
+        "relax",
+        partial(relaxed_f, residual=True, coupled=True, with_f=False),
+        lr=0.01,
+        steps=2_000,
+        on_vaes=False,
+    ),
 }

@@ -40,7 +40,7 @@ class Permutations(Experiment):
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
         for name in ("steps", "log_every", "observations", "batch", "tested"):
-            check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: 1 or more is needed")
+            check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: must be at least 1")
         check(self.variance_samples >= 2, "variance_samples: a variance needs 2 or more")
         check(
             self.steps % self.log_every == 0,

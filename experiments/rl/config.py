@@ -172,7 +172,7 @@ class Rl(Experiment):
         )
         check(
             self.device == "cpu",
-            f"device={self.device}: the simulators limit these runs; use device=cpu",
+            f"device={self.device}: policies run on the CPU, as simulators do; use device=cpu",
         )
         for name in [*self.estimators, *self.measured]:
             self.rates_of(name)

@@ -78,7 +78,7 @@ class Tracking:
 
 @dataclass
 class Experiment:
-    """The settings that all families share; `toy`, `vae` and `rl` subclass it."""
+    """The settings that all families share; each has a subclass."""
 
     preset: str = "custom"  # set by the preset; part of the paths of runs and results
     device: str = "auto"  # auto | cpu | cuda

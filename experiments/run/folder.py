@@ -82,9 +82,7 @@ class RunFolder:
         if not wait_for_lock(self._lock, PATIENCE):
             self._lock.seek(0)
             other = self._lock.read().strip() or "unknown"
-            raise UserError(
-                f"{self.path}: process {other} works in this folder; wait or use tag=name"
-            )
+            raise UserError(f"{self.path}: in use by process {other}; wait for it, or use tag=name")
         with disk_errors(self.path, "write into"):
             self._lock.truncate(0)
             self._lock.write(str(os.getpid()))
@@ -114,7 +112,7 @@ class RunFolder:
         check(
             not different,
             f"{self.path} holds a run with other settings ({'; '.join(different)}); give "
-            "this one a name of its own (tag=name) or delete the old one (fresh=true)",
+            "this one its own name (tag=name) or delete the old one (fresh=true)",
         )
 
     def _write_config(self) -> None:
@@ -142,7 +140,7 @@ class RunFolder:
         check(
             steps is None or done <= steps,
             f"{self.path} already has {done} steps and {steps} are asked for; give the shorter run "
-            "a name of its own (tag=name) or delete the old one (fresh=true)",
+            "its own name (tag=name) or delete the old one (fresh=true)",
         )
 
     def load(self) -> dict[str, Any] | None:

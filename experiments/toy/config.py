@@ -34,14 +34,14 @@ class Toy(Experiment):
 
     def check(self) -> None:
         super().check()
-        check(math.isfinite(self.t), f"t={self.t}: a finite number is needed")
+        check(math.isfinite(self.t), f"t={self.t}: must be finite")
         known(self.graph, GRAPH, "graph")
         known(self.compile, COMPILE, "compile")
         positive(self.lr, "lr")
         positive(self.phi_lr, "phi_lr")
         for name in ("steps", "log_every", "variance_every"):
             value = getattr(self, name)
-            check(value >= 1, f"{name}={value}: 1 or more is needed")
+            check(value >= 1, f"{name}={value}: must be at least 1")
         check(
             self.steps % self.log_every == 0,
             f"steps={self.steps}: steps must be a multiple of log_every={self.log_every}",

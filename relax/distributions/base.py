@@ -16,7 +16,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,12 +28,18 @@ from relax.distributions.numerics import RandomSource, open_interval, random
 HALF = (torch.float16, torch.bfloat16)
 
 
+def version(x: Tensor) -> int | None:
+    """How often a tensor has been changed in place; None where torch does not count."""
+    return None if torch.compiler.is_compiling() or x.is_inference() else x._version
+
+
 class Distribution(Capabilities, ABC):
     """A distribution over b with parameter theta, [*batch, *event] as a rule.
 
     For a distribution of your own, define `reparameterize(u)`, `hard(z)` and `log_prob(b)` in a
-    subclass, and run `rx.bias_test` on it. `condition(b, v)` in addition gives RELAX, `support()`
-    exact gradients.
+    subclass, and run `rx.bias_test` on it. Compute what depends on theta from `self.theta` in these
+    methods and not in `__init__`, because copies get another theta. `condition(b, v)` in addition
+    gives RELAX, `support()` exact gradients.
 
     Where theta has another shape than b, define `sample_shape` too. With two numbers for each of D
     coordinates, theta is [*batch, D, 2] and
@@ -48,8 +54,8 @@ class Distribution(Capabilities, ABC):
         event_ndim: how many trailing axes of b are one joint event; f returns one number for each.
         replicas: how many leading batch axes are replicas, which are summed over, not averaged.
         validate: check values: NaN raises (in theta and in f(b)), infinite logits are masked, and
-            replayed draws are compared with their noise. This reads from the device, which
-            torch.compile, CUDA graphs and vmap do not allow.
+            replayed draws are compared with their noise. These checks synchronise with the GPU,
+            which torch.compile, CUDA graphs and vmap do not allow.
 
     Raises:
         ValueError: theta is not floating point, has too few axes, or holds a NaN.
@@ -67,6 +73,7 @@ class Distribution(Capabilities, ABC):
         self.dtype = theta.dtype  # of a discrete b as f gets it
         self.theta = theta.float() if theta.dtype in HALF else theta
         self.event_ndim, self.replicas, self.validate = event_ndim, replicas, validate
+        self.made_from(theta)
         self.mask: Tensor | None = None  # where theta is infinite; see Discrete
         if event_ndim < 1 or len(self.sample_shape) < event_ndim + replicas:
             raise ValueError(
@@ -92,6 +99,30 @@ class Distribution(Capabilities, ABC):
     def log_prob(self, b: Tensor) -> Tensor:
         """log p(b|theta), of every coordinate or of the joint event."""
 
+    # ---- the parameters that it was made from ----
+
+    def made_from(self, *parameters: Any) -> None:
+        """Remember these tensors and their versions, for `check_unchanged`."""
+        self._made_from = [(x, version(x)) for x in parameters if isinstance(x, Tensor)]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy has tensors of its own, whose versions count from 0."""
+        self.__dict__.update(state)
+        self.made_from(*(x for x, _ in self._made_from))
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError where a parameter has been changed in place since this was made.
+
+        What is computed from the parameters is kept (E[b], for one), so that an estimate after a
+        step of an optimizer would mix the old parameters with the new ones.
+        """
+        now_and_before = [(version(x), before) for x, before in self._made_from]
+        if any(None not in pair and pair[0] != pair[1] for pair in now_and_before):
+            raise ValueError(
+                f"the parameters of this {type(self).__name__} were changed in place, for example "
+                f"by optimizer.step(), after it was made: make a new one for every step"
+            )
+
     # ---- shapes and copies ----
 
     @property
@@ -111,8 +142,10 @@ class Distribution(Capabilities, ABC):
 
     def with_theta(self, theta: Tensor) -> Self:
         """A copy at other parameters, without replicas; all other attributes are kept."""
+        self.check_unchanged()
         other = copy.copy(self)
         other.theta, other.replicas = theta, 0
+        other.made_from(theta)
         return other
 
     def fill(self, x: Tensor, value: float = 0.0) -> Tensor:
@@ -219,7 +252,7 @@ class Distribution(Capabilities, ABC):
         if need in TYPES or self.continuous:
             why = f"{kind} is {'continuous' if self.continuous else 'discrete'}"
             if need in TYPES[1:]:
-                why = f"{kind} is none"
+                why = f"got a {kind}"
         else:
             why, instead = f"{kind} does not define {need}", f"define it, or {instead}"
         raise TypeError(f"{name} needs {CAPABILITIES[need]}; {why}: {instead}")

@@ -81,6 +81,7 @@ class Logits(Discrete):
         masked: bool | None = None,
         validate: bool = True,
     ) -> None:
+        given = logits if probs is None else probs
         if probs is not None and logits is None:
             logits = self.logits_of(probs, validate)
         elif logits is None or probs is not None:
@@ -88,6 +89,7 @@ class Logits(Discrete):
         super().__init__(
             logits, event_ndim=event_ndim, replicas=replicas, masked=masked, validate=validate
         )
+        self.made_from(given)
         if validate and self.mask is not None:
             self.check_mask(self.mask)
 

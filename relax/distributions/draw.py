@@ -117,7 +117,7 @@ class Draw:
         return self.dist.vjp_z_tilde(grad, self.b, z_tilde, self.noise.v)
 
     def at(self, dist: Any) -> Draw:
-        """The same b and noise on other parameters, such as the ones of now, with their graph.
+        """The same b and noise on other parameters, for example the current ones with their graph.
 
         What was played under no_grad is replayed under the logits that the policy gives for the
         same inputs with a graph. The parameters must be equal in value to those that drew b.

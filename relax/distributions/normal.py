@@ -41,6 +41,7 @@ class Normal(Distribution):
         ]
         theta = torch.stack(torch.broadcast_tensors(*both), dim=-1)
         super().__init__(theta, event_ndim=event_ndim, replicas=replicas, validate=validate)
+        self.made_from(mean, log_std)
 
     @property
     def sample_shape(self) -> torch.Size:

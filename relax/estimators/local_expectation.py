@@ -30,10 +30,10 @@ def local_expectation(f: Function, draw: Draw) -> Tensor:
     Source: Titsias and Lazaro-Gredilla (2015).
     """
     f_b, b = f(draw.b), draw.b
-    flips = getattr(f.function, "flips", None)
+    flips = f.flips()
     grad = torch.zeros_like(b)
     for other, direction in draw.dist.alternatives(b):
-        f_other = f.coordinatewise(other) if flips is None else flips(b.clone())
+        f_other = f.coordinatewise(other) if flips is None else flips
         change = f_other - weigh(f_b, torch.ones_like(b))
         # [f(b_d = v) - f(b)] dp(b_d = v|theta)/dtheta
         grad = grad + draw.dist.vjp_mean(change * direction)

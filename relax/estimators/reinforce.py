@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from relax.control_variate import check_rows
@@ -30,10 +33,12 @@ def reinforce(f: Function, draw: Draw, *, baseline: Tensor | float = 0.0) -> Ten
     return weigh(signal, draw.score)  # [f(b) - baseline] d/dtheta log p(b|theta)
 
 
-def constant(baseline: Tensor | float, draw: Draw) -> Tensor | float:
-    """The baseline without its graph; a tensor must have one number, or one per row."""
-    if not isinstance(baseline, Tensor):
+def constant(baseline: Any, draw: Draw) -> Tensor | float:
+    """The baseline without its graph; a tensor or array must have one number, or one per row."""
+    if isinstance(baseline, float | int):
         return baseline
+    theta = draw.dist.theta
+    baseline = torch.as_tensor(baseline, device=theta.device)
     if baseline.ndim:
         check_rows(baseline, draw.value_shape, "the baseline")
     return baseline.detach()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relax.control_variate import NOT_CONNECTED, Surrogate, check_rows
+from relax.control_variate import NOT_CONNECTED, Surrogate, check_rows, in_closed_form
 from relax.distributions import Draw
 from relax.estimate import estimator, weigh
 from relax.estimators.arms import debias
@@ -58,13 +58,13 @@ def unbiased_reinmax(
     The mean in 3 would be an estimator of D evaluations of c. With c = f it never pays:
     `rx.local_expectation` is its mean over b_d too, for the same D + 1 evaluations.
 
-    Fit eta, lambda and gamma, which are phi, as in the README: `rx.surrogates.Scales(gamma=1.0)`.
-    At the default values, from which to start, the variance is at most 3 times that of `rx.rloo`
-    on the six problems of `make compare`.
+    Fit eta, lambda and gamma, which are phi: `rx.surrogates.Scales(gamma=1.0)`, as docs/recipes.md
+    shows. At the default values, from which to start, the variance is at most 3 times that of
+    `rx.rloo` on the six functions of bits of `make compare`.
 
-    By parts means: c must be continuous on the closed interval [0, 1] in each coordinate, and
-    differentiable almost everywhere between. A jump (rounding h, comparing it) is a silent bias, as
-    in every estimator that relaxes f. f itself is evaluated at b alone where c is given.
+    Integration by parts requires that c is continuous on the closed interval [0, 1] in each
+    coordinate and differentiable almost everywhere between. A jump (rounding h, comparing it) is a
+    silent bias, as in every estimator that relaxes f. Where c is given, f is evaluated at b alone.
 
     Args:
         f: b [(K,) *batch, *event] -> [(K,) *batch], differentiable at b and between the outcomes;
@@ -92,7 +92,7 @@ def unbiased_reinmax(
         f_b, G = f.value_and_grad(draw.b)
     else:
         f_b = f(draw.b)
-        G = surrogate_and_grad(c, b, draw.value_shape, create_graph=False)[1].detach()
+        _, G = surrogate_and_grad(c, b, draw.value_shape, create_graph=True)
     lambda_ = torch.as_tensor(lift(positive(lambda_, dist), b, lead))
     q = torch.sigmoid(-s * dist.theta.detach())
     n = 1 / (lambda_ * q.clamp(min=torch.finfo(q.dtype).eps))  # 1 / q overflows
@@ -138,10 +138,10 @@ def surrogate_and_grad(
 ) -> tuple[Tensor, Tensor]:
     """c(h) and c'(h), both attached to phi, and through h to lambda.
 
-    create_graph: whether c'(h) depends on phi; that of f at a fixed lambda does not.
+    create_graph: whether c'(h) depends on phi or lambda; that of f at a fixed lambda does not.
     """
-    if hasattr(c, "value_and_grad"):
-        c_h, dc = c.value_and_grad(h.clone())
+    if in_closed_form(c):
+        c_h, dc = c.value_and_grad(h.clone())  # type: ignore[attr-defined]
     else:
         with torch.enable_grad():
             h = h if h.requires_grad else h.detach().requires_grad_()

@@ -32,16 +32,33 @@ class Activation(NamedTuple):
 
 
 LEAK = 0.3  # slope of leaky_relu below 0
-ACTIVATIONS = {
-    "tanh": Activation(
-        torch.tanh, lambda grad, y: torch.ops.aten.tanh_backward(grad.expand_as(y), y)
-    ),
-    "relu": Activation(torch.relu, lambda grad, y: grad * (y > 0)),
-    "leaky_relu": Activation(
-        lambda x: nn.functional.leaky_relu(x, LEAK),
-        lambda grad, y: grad * torch.where(y > 0, 1.0, LEAK),
-    ),
-    "elu": Activation(nn.functional.elu, lambda grad, y: grad * torch.where(y > 0, 1.0, y + 1)),
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    return nn.functional.leaky_relu(x, LEAK)
+
+
+def tanh_vjp(grad: Tensor, y: Tensor) -> Tensor:
+    return cast(Tensor, torch.ops.aten.tanh_backward(grad.expand_as(y), y))
+
+
+def relu_vjp(grad: Tensor, y: Tensor) -> Tensor:
+    return grad * (y > 0)
+
+
+def leaky_relu_vjp(grad: Tensor, y: Tensor) -> Tensor:
+    return grad * torch.where(y > 0, 1.0, LEAK)
+
+
+def elu_vjp(grad: Tensor, y: Tensor) -> Tensor:
+    return grad * torch.where(y > 0, 1.0, y + 1)
+
+
+ACTIVATIONS = {  # functions of this module, so that a network can be pickled
+    "tanh": Activation(torch.tanh, tanh_vjp),
+    "relu": Activation(torch.relu, relu_vjp),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_vjp),
+    "elu": Activation(nn.functional.elu, elu_vjp),
 }
 
 
@@ -93,7 +110,7 @@ class MLP(nn.Module):
 
     Args:
         sizes: features of the input, of every hidden layer, and of the output.
-        activation: "tanh", "relu" or "elu", or an `Activation`.
+        activation: "tanh", "relu", "leaky_relu" or "elu", or an `Activation`.
         replicas: R; 0 means that there is no replica axis.
         generator: one torch.Generator, or one per replica. Layers are made in order, first to last.
         init: makes one replica's weight, (in, out, generator) -> [in, out].

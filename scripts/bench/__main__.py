@@ -23,8 +23,8 @@ import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
 from scripts.bench import measure  # noqa: E402
-from scripts.bench.floors import floors  # noqa: E402
 from scripts.bench.measure import Row  # noqa: E402
+from scripts.bench.targets import targets  # noqa: E402
 from scripts.bench.timing import FULL, QUICK, Effort  # noqa: E402
 from scripts.results import markdown  # noqa: E402
 
@@ -57,7 +57,7 @@ def main() -> None:
             print(f"  {name}: {time.perf_counter() - start:.0f} s", flush=True)
     table = pd.DataFrame([asdict(row) for row in rows])
     print(table.drop(columns="where_the_time_goes").to_string(float_format="%.4g"), "\n")
-    print(markdown(floor.cells() for floor in floors(rows)))
+    print(markdown(target.cells() for target in targets(rows)))
     if not (arguments.only or arguments.quick):
         path = arguments.results / "bench" / "cpu.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def one_core() -> None:
-    """Keep to one core, and denormal numbers, which are slow, away."""
+    """Pin to one core and flush denormals, which are slow."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)

@@ -38,7 +38,7 @@ def front_page(readme: str, results: Results) -> str:
 
 def main(root: Path, front: Path) -> None:
     results = Results(root)
-    check(root.is_dir(), f"{root} is no folder; name one that holds results")
+    check(root.is_dir(), f"{root} is not a folder; give one that contains results")
     pages = {name: render(name, results) for name in PAGES}
     for name, text in pages.items():
         write_whole(root / f"{name}.md", text.encode())

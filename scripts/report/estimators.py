@@ -88,9 +88,9 @@ def add_layers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def late_steps(cells: dict[str, pd.DataFrame]) -> str:
     """How long the models of the late stage were trained."""
-    late = {model: cells[f"{model}-late"] for model in MODELS}
-    steps = {m: cell["steps"].iloc[0] if len(cell) else None for m, cell in late.items()}
-    return ", ".join(f"{number(n, 0)} ({model})" for model, n in steps.items())
+    late = [cells[f"{model}-late"] for model in MODELS]
+    steps = {number(cell["steps"].iloc[0], 0) if len(cell) else NOT_RUN for cell in late}
+    return " or ".join(sorted(steps))
 
 
 def winners(cells: dict[str, pd.DataFrame]) -> list[dict]:

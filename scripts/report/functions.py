@@ -11,6 +11,7 @@ from scripts.results import NOT_RUN, Results, number
 GROUPS = {
     "REBAR": ("rebar", "rebar-coupled"),
     "RELAX": ("relax", "relax-coupled"),
+    "RELAX, c(z) only": ("relax-black_box",),
     "unbiased_reinmax": ("unbiased_reinmax-1", "unbiased_reinmax-2", "unbiased_reinmax-3"),
     "debiased_reinmax": ("debiased_reinmax",),
     "ARMS, CARMS": ("arms-3", "arms-4", "carms-3", "carms-4"),
@@ -54,11 +55,13 @@ def winners(results: Results) -> list[dict]:
 
 def cost(results: Results, group: str, functions: tuple[str, ...]) -> str:
     """The range over functions and stages of a group's cost (or a setting's): 0.26 to 0.88."""
+    settings = [*GROUPS.get(group, (group,))]
     found = [
-        min(cell["relative"][name] for name in GROUPS.get(group, (group,)) if name in cell.index)
+        cell["relative"].reindex(settings).min()
         for case, cell in cases(results).items()
         if case.split(", ")[0] in functions
     ]
+    found = [value for value in found if np.isfinite(value)]
     low, high = (number(limit, 2) for limit in (min(found, default=None), max(found, default=None)))
     return low if low == high else f"{low} to {high}"
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from scripts.bench.floors import floors
 from scripts.bench.measure import Row
+from scripts.bench.targets import targets
 from scripts.results import Results, markdown
 
 PLACE, COMMAND = "bench/cpu.csv", "make bench"
@@ -22,11 +22,11 @@ HEADINGS = {
 }
 
 
-def floor_table(results: Results) -> str:
-    """What is required, what version 1 reached, and what was measured."""
+def target_table(results: Results) -> str:
+    """What is required, what version 0.1 reached, and what was measured."""
     names = [item.name for item in fields(Row)]
     rows = [Row(**{name: row[name] for name in names}) for row in results.rows(PLACE)]
-    return markdown(floor.cells() for floor in floors(rows))
+    return markdown(target.cells() for target in targets(rows))
 
 
 def time_table(results: Results) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from scripts.intervals import mean, paired, share
@@ -60,11 +62,16 @@ def way_covered(results: Results, says: str, name: str, **bound: float) -> Claim
 
 
 def noise(results: Results) -> Claim:
-    cells = []
-    for name, run in toy_runs(results, T, ("reinforce", "rebar")).items():
-        ours = mean(run.signal) if has_variance(run) else None
-        cells.append(Cell(label(name), "no number", ours, below=1.0, digits=4, full=full(run)))
-    text = "The size of the true gradient over the standard deviation of a single-sample estimate."
+    runs, cells = toy_runs(results, T), []
+    signal = {name: mean(run.signal) if has_variance(run) else None for name, run in runs.items()}
+    for name in ("reinforce", "rebar"):
+        case = Cell(label(name), "no number", signal[name], below=1.0, digits=4)
+        cells.append(replace(case, full=full(runs[name])))
+    relax = signal["relax"].text(2) if signal["relax"] else NOT_RUN
+    text = (
+        "The size of the true gradient over the standard deviation of a single-sample estimate. "
+        f"For RELAX it is {relax}."
+    )
     return Claim("The noise outweighs the signal for REINFORCE and REBAR", text, cells)
 
 

@@ -9,7 +9,7 @@ from experiments.vae.config import Vae
 from scripts.intervals import Interval, mean
 from scripts.report.claims import Cell, Claim
 from scripts.results import Results, config, covers, curve, mean_and_error, number
-from scripts.runs import VaeRun, best_run, compare, gap, shared_epochs
+from scripts.runs import VaeRun, best_run, compare, gap
 from scripts.style import case_title, label
 
 PAIR = ("rebar", "relax")
@@ -57,12 +57,17 @@ def length(preset: str, case: str) -> int:
     return config(f"preset/vae/{preset}").get("epochs", Vae.epochs)
 
 
-def where(preset: str, case: str, run: VaeRun | None) -> str:
+def where(preset: str, case: str, last: float | None) -> str:
     """MNIST linear1 (long, 100 epochs); the paper's length is not named."""
     if preset == "paper":
         return case_title(case)
-    length = f", {run.epochs:.0f} epochs" if run else ""
+    length = f", {last:.0f} epochs" if last else ""
     return f"{case_title(case)} ({preset}{length})"
+
+
+def last_validation(*runs: VaeRun) -> float:
+    """The last epoch at which all runs have a validation score."""
+    return min(run.curve("valid").index[-1] for run in runs)
 
 
 def is_full(*runs: VaeRun | None) -> bool:
@@ -125,7 +130,7 @@ def claims(results: Results) -> list[Claim]:
             [validation(results, *place, PAIR) for place in linear],
         ),
         Claim(
-            "RELAX overfits more where the model is nonlinear",
+            "RELAX is worse on validation where the model is nonlinear, where it overfits",
             "RELAX's best validation -ELBO minus REBAR's, nats.",
             [validation(results, *place, PAIR[::-1]) for place in nonlinear],
         ),
@@ -144,9 +149,9 @@ def training(results: Results, preset: str, case: str) -> Cell:
     """REBAR minus RELAX at the last epoch that both have, the paper's at the same epoch."""
     pair = pair_of(results, preset, case)
     last, ours = gap(*pair, "train")
-    last = length(preset, case) if ours is None else last
-    paper = paper_gap(results, case, "train", last)
-    return Cell(where(preset, case, pair[1]), paper, ours, above=0.0, full=is_full(*pair))
+    paper = paper_gap(results, case, "train", length(preset, case) if ours is None else last)
+    place = where(preset, case, last if ours else None)
+    return Cell(place, paper, ours, above=0.0, full=is_full(*pair))
 
 
 def validation(results: Results, preset: str, case: str, names: tuple[str, ...]) -> Cell:
@@ -154,16 +159,15 @@ def validation(results: Results, preset: str, case: str, names: tuple[str, ...])
 
     The paper's numbers at full length are from its table.
     """
-    pair, last, ours = pair_of(results, preset, case, names), length(preset, case), None
+    pair, last, ours = pair_of(results, preset, case, names), None, None
     if all(pair):
-        last = shared_epochs(*pair)
+        last = last_validation(*pair)
         ours = compare(*pair, *(run.curve("valid").loc[:last].min() for run in pair))
-    paper = paper_gap(results, case, "valid", last, names, lowest=True)
+    paper = paper_gap(results, case, "valid", last or length(preset, case), names, lowest=True)
     if preset == "paper":
         table = results.paper["table validation"][case]
         paper = number(table[names[0]] - table[names[1]], 2)
-    relax = pair[names.index("relax")]
-    return Cell(where(preset, case, relax), paper, ours, above=0.0, full=is_full(*pair))
+    return Cell(where(preset, case, last), paper, ours, above=0.0, full=is_full(*pair))
 
 
 def best(results: Results, preset: str, case: str) -> Cell:
@@ -179,16 +183,16 @@ def best(results: Results, preset: str, case: str) -> Cell:
         note = f"best other: {label(second)}"
     paper = number(min(table[name] for name in names[:-1]) - table["relax"], 2)
     paper += "" if preset == "paper" else " at full length"
-    full = is_full(*runs.values())
-    return Cell(where(preset, case, runs["relax"]), paper, ours, above=0.0, full=full, note=note)
+    full, last = is_full(*runs.values()), runs["relax"] and runs["relax"].epochs
+    return Cell(where(preset, case, last), paper, ours, above=0.0, full=full, note=note)
 
 
 def epochs(results: Results, preset: str, case: str) -> Cell:
     """Per seed: the epochs until RELAX's validation score is REBAR's at half of the shared run."""
-    pair, ours = pair_of(results, preset, case), None
+    pair, last, ours = pair_of(results, preset, case), None, None
     if all(pair):
         rebar, relax = (run.curve("valid") for run in pair)
-        last = shared_epochs(*pair)
+        last = last_validation(*pair)
         half, relax = last / 2, relax.loc[:last]
         seeds = range(min(rebar.shape[1], relax.shape[1]))
         targets = [np.interp(half, rebar.index, rebar.iloc[:, seed]) for seed in seeds]
@@ -197,7 +201,7 @@ def epochs(results: Results, preset: str, case: str) -> Cell:
     table = results.paper["table epochs"].get(case)
     paper = f"{table['relax']} / {table['rebar']} epochs to REBAR's best" if table else "other data"
     full = is_full(*pair)
-    return Cell(where(preset, case, pair[1]), paper, ours, below=1.0, digits=3, full=full)
+    return Cell(where(preset, case, last), paper, ours, below=1.0, digits=3, full=full)
 
 
 def first_time(curve: pd.Series, target: float) -> float:

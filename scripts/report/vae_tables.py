@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scripts.report.vae import MNIST, PAIR, PAPER_CASES, SHORT, TABLE_1, command, paper_at
+from scripts.report.vae import MNIST, PAIR, PAPER_CASES, SHORT, TABLE_1, command, pair_of, paper_at
 from scripts.results import NOT_RUN, Results, config, number, plus_minus, took
-from scripts.runs import VaeRun, best_run, vae_runs
+from scripts.runs import VaeRun, best_run, gap, vae_runs
 from scripts.style import case_title, label
 
 RELAXED = ("concrete",)  # its training number is of relaxed samples
@@ -48,6 +48,8 @@ def run_row(results: Results, case: str, name: str, run: VaeRun | None) -> dict:
     }
     if name in RELAXED and run:
         scores["train"] += " (relaxed)"
+    if run and (last := run.curve("valid").index[-1]) < run.epochs:
+        scores["valid"] += f" (epoch {last:.0f})"
     series = results.paper_series(f"curves {case}")
     paper = {
         f"{what}, paper": paper_at(series.get(f"{name} {what}"), run.epochs) if run else NOT_RUN
@@ -72,12 +74,13 @@ def run_row(results: Results, case: str, name: str, run: VaeRun | None) -> dict:
 
 
 def caption(results: Results, preset: str, case: str) -> str:
-    """What the figure of the curves shows, with both training scores at the end."""
+    """What the figure of the curves shows, with both training scores at the last shared epoch."""
     text = f"{case_title(case)}, {preset}: -ELBO in training and on validation, ln Var[gradient]"
-    if results.has_picture(f"vae-{preset}-{case}-curves"):
-        runs = {name: best_run(results, preset, case, name) for name in PAIR}
-        ends = [f"{label(n)} {number(run and run.row['train'], 2)}" for n, run in runs.items()]
-        text += f"; training at the end: {', '.join(ends)}"
+    pair = pair_of(results, preset, case)
+    if results.has_picture(f"vae-{preset}-{case}-curves") and all(pair):
+        epoch, _ = gap(*pair, "train")
+        ends = [f"{label(run.name)} {number(run.at('train', epoch).mean(), 2)}" for run in pair]
+        text += f"; training at epoch {epoch:.0f}: {', '.join(ends)}"
     return f"{text}."
 
 

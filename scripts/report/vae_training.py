@@ -166,7 +166,7 @@ def length(results: Results, comparison: Comparison) -> str:
 
 
 def finding(results: Results, comparison: Comparison) -> str:
-    """Which of two estimators is ahead at the end, by the interval of the difference."""
+    """An estimator's training -ELBO minus that of the compared one, at the shared end."""
     runs = runs_of(results, comparison)
     others = set(usual(comparison.preset)) - {comparison.against, *RELAXED}
     others = {comparison.named} if comparison.named else others
@@ -174,14 +174,10 @@ def finding(results: Results, comparison: Comparison) -> str:
         return NOT_RUN
     last = shared_end(comparison, runs)
     named = min(others, key=lambda name: at_epoch(runs[name], last).mean())
-    ahead, then = comparison.against, named
-    gap = behind(runs[named], runs[ahead], (last, last))
-    if gap.value < 0:
-        ahead, then = then, ahead
-        gap = behind(runs[then], runs[ahead], (last, last))
-    verb = "is ahead of" if gap.low > 0 else "is level with"
+    gap = behind(runs[named], runs[comparison.against], (last, last))
     steps = number(last * steps_per_epoch(runs[named]), 0)
-    return f"{label(ahead)} {verb} {label(then)}: {gap.text(2)} nats after {steps} steps"
+    pair = f"{label(named)} minus {label(comparison.against)}"
+    return f"-ELBO in training, {pair}: {gap.text(2)} nats after {steps} steps"
 
 
 def gap_after(results: Results, comparison: Comparison, name: str, steps: int | None = None) -> str:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from scripts.bench.measure import BARE, COMPILED, EAGER, JAX, PLAIN, Row
 
 
-class Floor(NamedTuple):
+class Target(NamedTuple):
     """A bound: `measured` must be at least (with `at_most`, at most) `bound`; nan: not measured.
 
-    before: what version 1 reached. profile: where the time goes, shown where the bound is missed.
+    before: what version 0.1 reached. profile: where the time goes, shown where the bound is missed.
     """
 
     what: str
@@ -32,27 +32,27 @@ class Floor(NamedTuple):
         """A line of the table."""
         return {
             "what": self.what,
-            "version 1": self.before,
-            "floor": f"{'at most' if self.at_most else 'at least'} {self.bound:g}",
+            "version 0.1": self.before,
+            "target": f"{'at most' if self.at_most else 'at least'} {self.bound:g}",
             "measured": "-" if math.isnan(self.measured) else f"{self.measured:.3g}",
             "verdict": self.verdict,
             "where our time goes": (self.profile or "-") if self.verdict == "missed" else "-",
         }
 
 
-def floors(rows: list[Row]) -> list[Floor]:
-    """Every floor, against the row that it is about."""
+def targets(rows: list[Row]) -> list[Target]:
+    """Every target, against the row that it is about."""
     by_name = {(row.problem, row.program): row for row in rows}
     nothing = Row("", "", math.nan, "")
 
     def row(problem: str, program: str) -> Row:
         return by_name.get((problem, program), nothing)
 
-    def over(what: str, before: str, bound: float, problem: str, program: str, ours: str) -> Floor:
-        """A floor for the time of a program over the time of ours."""
+    def over(what: str, before: str, bound: float, problem: str, program: str, ours: str) -> Target:
+        """A target for the time of a program over the time of ours."""
         column = "over_eager" if ours == EAGER else "over_compiled"
         where = row(problem, ours).where_the_time_goes
-        return Floor(what, before, bound, getattr(row(problem, program), column), profile=where)
+        return Target(what, before, bound, getattr(row(problem, program), column), profile=where)
 
     many, one = "toy RELAX, 1000 seeds", "toy RELAX, 1 seed"
     what = f"{many}: JAX vmap and scan / ours compiled"
@@ -72,17 +72,17 @@ def floors(rows: list[Row]) -> list[Floor]:
         key=lambda row: row.time,
     )
     what, where = "CartPole RELAX, 10 seeds, two collapsed: seconds", fastest.where_the_time_goes
-    found.append(Floor(what, "52", 15, fastest.time, True, where))
+    found.append(Target(what, "52", 15, fastest.time, True, where))
     problem = "LunarLander RELAX, 10 seeds"
     share = max((row(problem, BARE).over_compiled, row(problem, BARE).over_eager))
     where = row(problem, COMPILED).where_the_time_goes
-    found.append(Floor(f"{problem}: share of bare stepping", ".67", 0.8, share, profile=where))
+    found.append(Target(f"{problem}: share of bare stepping", ".67", 0.8, share, profile=where))
     first = row("first VAE step", EAGER)
     what, where = "seconds to the first VAE step, eager", first.where_the_time_goes
-    return [*found, Floor(what, "5.5", 3, first.time, True, where)]
+    return [*found, Target(what, "5.5", 3, first.time, True, where)]
 
 
-JIT = (  # estimator, batch, what version 1 reached
+JIT = (  # estimator, batch, what version 0.1 reached
     ("rebar", 24, "1.14"),
     ("relax", 24, "1.02"),
     ("rebar", 100, "1.22"),
