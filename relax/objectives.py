@@ -97,7 +97,8 @@ def _send(phi: list[Tensor], tensors: list[Tensor], weights: list[Tensor]) -> No
 
 def _backward_into(phi: list[Tensor], layers: list[Estimate], scale: Tensor | float) -> None:
     objective = variance_objective(layers)
-    if not objective.requires_grad and not any(e.control and e.control.learnable for e in layers):
+    fits = any(e.objective is not None or (e.control and e.control.learnable) for e in layers)
+    if not objective.requires_grad and not fits:
         return  # nothing to fit
     compiling = torch.compiler.is_compiling()
     before = None if compiling else [_state(p) for p in phi]

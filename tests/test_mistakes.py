@@ -281,6 +281,17 @@ def test_phi_of_a_given_c_gets_the_whole_gradient_in_unbiased_reinmax(gamma):
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_a_detached_baseline_of_nvil_cannot_be_phi():
+    baseline = nn.Linear(1, 1)
+    theta = nn.Parameter(THETA.expand(5, 3).clone())
+    value = baseline(torch.ones(5, 1)).squeeze(-1)
+    est = rx.nvil(total, rx.Bernoulli(theta), baseline=value.detach())
+    with pytest.raises(ValueError, match="no parameter of phi gets a gradient"):
+        rx.backward(est, phi=baseline)
+    rx.backward(rx.nvil(total, rx.Bernoulli(theta), baseline=value), phi=baseline)
+    assert baseline.weight.grad is not None
+
+
 def test_layers_with_different_numbers_of_rows_are_each_averaged_over_their_own():
     first = rx.reinforce(total, rx.Bernoulli(THETA.expand(4, 3)), generator=seeded())
     second = rx.reinforce(total, rx.Bernoulli(THETA.expand(20, 3)), generator=seeded())
