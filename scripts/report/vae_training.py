@@ -32,6 +32,7 @@ OURS = "unbiased_reinmax"
 DIRECT = ("rloo-direct", "relax-direct", "st_gumbel-direct")  # with the direct gradient of log q
 BENCHMARK = Comparison("benchmark", "mnist-benchmark", OURS, also=(f"{OURS}-3",))
 CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax", DIRECT)
+MILESTONES = (4_000, 20_000, 40_000, 60_000, 100_000)
 COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
 
 
@@ -180,14 +181,37 @@ def finding(results: Results, comparison: Comparison) -> str:
     return f"-ELBO in training, {pair}: {gap.text(2)} nats after {steps} steps"
 
 
-def gap_after(results: Results, comparison: Comparison, name: str, steps: int | None = None) -> str:
-    """An estimator's training -ELBO minus that of the compared one after some steps, or all."""
-    runs = runs_of(results, comparison)
-    if not {name, comparison.against} <= runs.keys():
+def gap_after(
+    results: Results,
+    comparison: Comparison,
+    name: str,
+    steps: int | None = None,
+    against: str | None = None,
+) -> str:
+    """An estimator's training -ELBO minus that of another after some steps, or all.
+
+    against: the other one, by default that of the comparison.
+    """
+    runs, against = runs_of(results, comparison), against or comparison.against
+    if not {name, against} <= runs.keys():
         return NOT_RUN
-    run = runs[name]
-    epoch = steps / steps_per_epoch(run) if steps else shared_end(comparison, runs)
-    return behind(run, runs[comparison.against], (epoch, epoch)).text(2)
+    epoch = steps / steps_per_epoch(runs[name]) if steps else shared_end(comparison, runs)
+    if epoch > shared_epochs(runs[name], runs[against]):
+        return NOT_RUN
+    return behind(runs[name], runs[against], (epoch, epoch)).text(2)
+
+
+def through_training(results: Results, comparison: Comparison) -> list[dict]:
+    """Per estimator the difference in training -ELBO after some numbers of steps."""
+    others = [name for name in names_of(comparison) if name != comparison.against]
+    return [
+        {"estimator": label(name)}
+        | {
+            f"{number(steps, 0)} steps": gap_after(results, comparison, name, steps)
+            for steps in MILESTONES
+        }
+        for name in others
+    ]
 
 
 def command(comparison: Comparison) -> str:
