@@ -82,3 +82,22 @@ def test_the_figure_shows_steps_and_the_best_other_estimator(tmp_path, caught):
     ax = fig.axes[0]
     assert ax.get_xlabel() == "thousand steps"
     assert max(line.get_xdata()[-1] for line in ax.lines) == pytest.approx(1.5)
+
+
+def test_a_difference_is_not_shown_beyond_the_end_of_a_run(tmp_path):
+    results = runs(tmp_path, CURVES | {"unbiased_reinmax-3": [130, 115]})
+    three = "unbiased_reinmax-3"
+    assert vae_training.gap_after(results, BENCHMARK, "arms", 1000, three) == "7.00 [7.00, 7.00]"
+    assert vae_training.gap_after(results, BENCHMARK, "arms", 1500, three) == NOT_RUN
+    assert vae_training.gap_after(results, BENCHMARK, "arms", 1500) == "3.00 [3.00, 3.00]"
+
+
+def test_differences_in_the_course_of_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(vae_training, "MILESTONES", (500, 1500))
+    rows = {
+        row["estimator"]: row
+        for row in vae_training.through_training(runs(tmp_path, CURVES), BENCHMARK)
+    }
+    assert rows["ARMS"]["500 steps"] == "2.00 [2.00, 2.00]"
+    assert rows["ARMS"]["1500 steps"] == "3.00 [3.00, 3.00]"
+    assert rows["DisARM"]["500 steps"] == NOT_RUN and "unbiased ReinMax" not in rows
