@@ -101,3 +101,18 @@ def test_differences_in_the_course_of_training(tmp_path, monkeypatch):
     assert rows["ARMS"]["500 steps"] == "2.00 [2.00, 2.00]"
     assert rows["ARMS"]["1500 steps"] == "3.00 [3.00, 3.00]"
     assert rows["DisARM"]["500 steps"] == NOT_RUN and "unbiased ReinMax" not in rows
+
+
+def test_three_samples_against_three(tmp_path, monkeypatch):
+    """ARMS is twice as fast: after its three epochs the other has made one and a half."""
+    monkeypatch.setattr(vae_training, "MILESTONES", (500, 1500))
+    three = "unbiased_reinmax-3"
+    results = runs(tmp_path, CURVES | {three: [130, 115]})
+    assert vae_training.of_three_samples(results)[0]["equal time"] == NOT_RUN
+    write(
+        tmp_path / "bench/vae-steps.csv", HEAD, [("benchmark", three, 10), ("benchmark", "arms", 5)]
+    )
+    arms, double = vae_training.of_three_samples(Results(tmp_path))
+    assert arms["500 steps"] == "12.00 [12.00, 12.00]" and arms["1500 steps"] == NOT_RUN
+    assert arms["equal time"] == "-9.50 [-9.50, -9.50]"  # 113 and 122.5
+    assert set(double.values()) == {"Double CV", NOT_RUN}

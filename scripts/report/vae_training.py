@@ -29,8 +29,9 @@ class Comparison(NamedTuple):
 
 
 OURS = "unbiased_reinmax"
+THREE = f"{OURS}-3"
 DIRECT = ("rloo-direct", "relax-direct", "st_gumbel-direct")  # with the direct gradient of log q
-BENCHMARK = Comparison("benchmark", "mnist-benchmark", OURS, also=(f"{OURS}-3",))
+BENCHMARK = Comparison("benchmark", "mnist-benchmark", OURS, also=(THREE,))
 CATEGORICAL = Comparison("categorical", "mnist-categorical", "st_gumbel", "relax", DIRECT)
 MILESTONES = (4_000, 20_000, 40_000, 60_000, 100_000)
 COMPARISONS = {comparison.preset: comparison for comparison in (BENCHMARK, CATEGORICAL)}
@@ -204,14 +205,38 @@ def gap_after(
 def through_training(results: Results, comparison: Comparison) -> list[dict]:
     """Per estimator the difference in training -ELBO after some numbers of steps."""
     others = [name for name in names_of(comparison) if name != comparison.against]
+    return [course(results, comparison, name) for name in others]
+
+
+def course(
+    results: Results, comparison: Comparison, name: str, against: str | None = None
+) -> dict[str, str]:
+    """The difference to another estimator after some numbers of steps."""
+    gaps = (gap_after(results, comparison, name, steps, against) for steps in MILESTONES)
+    heads = [f"{number(steps, 0)} steps" for steps in MILESTONES]
+    return {"estimator": label(name)} | dict(zip(heads, gaps, strict=True))
+
+
+def of_three_samples(results: Results) -> list[dict]:
+    """ARMS and Double CV against unbiased ReinMax with three samples as well."""
     return [
-        {"estimator": label(name)}
-        | {
-            f"{number(steps, 0)} steps": gap_after(results, comparison, name, steps)
-            for steps in MILESTONES
-        }
-        for name in others
+        course(results, BENCHMARK, name, THREE)
+        | {"equal time": at_equal_time(results, BENCHMARK, name, THREE)}
+        for name in ("arms", "double_cv")
     ]
+
+
+def at_equal_time(results: Results, comparison: Comparison, name: str, against: str) -> str:
+    """The difference at the processor time at which the first of two runs ends."""
+    runs = runs_of(results, comparison)
+    if not {name, against} <= runs.keys():
+        return NOT_RUN
+    pair = runs[name], runs[against]
+    times = [milliseconds(results, comparison, n) for n in (name, against)]
+    if not np.isfinite(times).all():
+        return NOT_RUN
+    end = min(run.epochs * time for run, time in zip(pair, times, strict=True))
+    return behind(*pair, (end / times[0], end / times[1])).text(2)
 
 
 def command(comparison: Comparison) -> str:
