@@ -152,7 +152,7 @@ def solve_row(results: Results, preset: str, env: str, name: str) -> dict:
         "steps to solve ± se": NOT_RUN,
         "episodes": NOT_RUN,
         "episodes, paper": f"{paper[name][0]} ± {paper[name][1]}" if name in paper else "none",
-        "A2C's steps over its: [95 %]": NOT_RUN,
+        "A2C's steps ÷ this, [95 %]": NOT_RUN,
         "P(sooner than A2C)": NOT_RUN,
         "paper's ratio": number(paper["a2c"][0] / paper[name][0], 2) if compared else "none",
         "wall time, device": NOT_RUN,
@@ -178,7 +178,7 @@ def solve_cells(
         "collapsed": collapsed(results, preset, env, name, table),
         "steps to solve ± se": mean_and_error(times, 0) if done.any() else "never",
         "episodes": episodes if done.all() else "not all solved",
-        "A2C's steps over its: [95 %]": over,
+        "A2C's steps ÷ this, [95 %]": over,
         "P(sooner than A2C)": better,
         "wall time, device": took(results.row(f"rl/{preset}/{env}/summary.csv", estimator=name)),
     }
