@@ -123,7 +123,7 @@ def test_the_table_divides_the_baseline_s_frames_by_the_method_s(root):
     rows = rl_tables.solve_table(Results(root.parents[1]), "quick")
     found = {row["estimator"]: row for row in rows if row["environment"] == "CartPole"}
     a2c, relax = found["A2C"], found["RELAX"]
-    ratio, error = "A2C's steps over its: [95 %]", np.std([100, 200, 900], ddof=1) / 3**0.5
+    ratio, error = "A2C's steps ÷ this, [95 %]", np.std([100, 200, 900], ddof=1) / 3**0.5
     assert a2c["steps to solve ± se"].startswith("600 ±") and a2c[ratio] == "-"
     assert relax["steps to solve ± se"] == f"400 ± {error:.0f}"
     assert (a2c["seeds solved"], relax["seeds solved"]) == ("3 of 3", "2 of 3")
