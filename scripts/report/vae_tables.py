@@ -77,11 +77,13 @@ def caption(results: Results, preset: str, case: str) -> str:
     """What the figure of the curves shows, with both training scores at the last shared epoch."""
     text = f"{case_title(case)}, {preset}: -ELBO in training and on validation, ln Var[gradient]"
     pair = pair_of(results, preset, case)
-    if results.has_picture(f"vae-{preset}-{case}-curves") and all(pair):
-        epoch, _ = gap(*pair, "train")
-        ends = [f"{label(run.name)} {number(run.at('train', epoch).mean(), 2)}" for run in pair]
-        text += f"; training at epoch {epoch:.0f}: {', '.join(ends)}"
-    return f"{text}."
+    if not results.has_picture(f"vae-{preset}-{case}-curves"):
+        return f"{text}."
+    if not all(pair):
+        return f"{text}; REBAR beside RELAX: {NOT_RUN}."
+    epoch, _ = gap(*pair, "train")
+    ends = [f"{label(run.name)} {number(run.at('train', epoch).mean(), 2)}" for run in pair]
+    return f"{text}; training at epoch {epoch:.0f}: {', '.join(ends)}."
 
 
 def curves_picture(results: Results, preset: str, case: str) -> str:
