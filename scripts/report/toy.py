@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from scripts.intervals import mean, paired, share
@@ -65,8 +63,8 @@ def noise(results: Results) -> Claim:
     runs, cells = toy_runs(results, T), []
     signal = {name: mean(run.signal) if has_variance(run) else None for name, run in runs.items()}
     for name in ("reinforce", "rebar"):
-        case = Cell(label(name), "no number", signal[name], below=1.0, digits=4)
-        cells.append(replace(case, full=full(runs[name])))
+        run, ours = runs[name], signal[name]
+        cells.append(Cell(label(name), "no number", ours, below=1.0, digits=4, full=full(run)))
     relax = signal["relax"].text(2) if signal["relax"] else NOT_RUN
     text = (
         "The size of the true gradient over the standard deviation of a single-sample estimate. "
